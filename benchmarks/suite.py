@@ -2,14 +2,16 @@
 
     python benchmarks/suite.py [CHECKS]
 
-A project with one small network and CHECKS parametrised tests (default 2,000) is run as users run it: not compared,
-recorded, compared while all matches, and with one weight changed so that all drift. Processor time of each run, less
-that of the run which only captures, a check: it hardly depends on what else the machine does. The wall-clock time of a
-run is told beside it.
+A project with one small network and CHECKS parametrised tests (default 300), and as many tests that do nothing, is run
+as users run it: recorded, compared while all matches, compared with one weight changed so that all drift; then all of
+it is accepted. The times are processor time, which depends little on what else the machine does: medians of one test,
+less what pytest takes of one that does nothing. The passes of the model are those that a view makes to capture, to
+capture again, and to measure its noise; all else is the plugin's own part.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import subprocess
@@ -38,50 +40,110 @@ class Block(nn.Module):
 torch.manual_seed(0)
 MODEL = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), Block(), Block(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
 IMAGE = torch.rand(1, 3, 16, 16)
-if os.environ.get("DRIFT"):
-    with torch.no_grad():
-        MODEL[1].conv.weight.mul_(1.1)
+CHECKS = int(os.environ["CHECKS"])
 
 
-@pytest.mark.parametrize("number", range(int(os.environ["CHECKS"])))
+@pytest.mark.parametrize("number", range(CHECKS))
+def test_nothing(number):
+    pass
+
+
+@pytest.mark.parametrize("number", range(CHECKS))
 def test_net(number, feature_maps):
+    if os.environ.get("DRIFT"):  # by another number in each test
+        with torch.no_grad():
+            MODEL[1].conv.weight.mul_(1.1 if number == 0 else 1.001)
     feature_maps(MODEL, IMAGE)
 """
-FEW = 20
+CONFTEST = """
+import json
+import statistics
+import time
+
+import pytest
+
+TIMES = {"capture": [], "capture_again": [], "with_noise": [], "compare": []}
+TESTS = {"test_nothing": [], "test_net": []}
+END = []
 
 
-def seconds(folder: Path, checks: int, *options: str, **environment: str) -> tuple[float, float]:
-    """Processor and wall-clock time of one run, in seconds."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=no", *options]
-    around = {**os.environ, "OMP_NUM_THREADS": "1", "CHECKS": str(checks), **environment}
+@pytest.fixture(scope="session", autouse=True)
+def _timed():
+    from pytest_modelviz.run.checked_view import CheckedView
+
+    for method in TIMES:
+        setattr(CheckedView, method, timed(getattr(CheckedView, method), TIMES[method]))
+
+
+def timed(call, times):
+    def measured(*args):
+        start = time.thread_time()
+        try:
+            return call(*args)
+        finally:
+            times.append(time.thread_time() - start)
+
+    return measured
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item):
+    start = time.thread_time()
+    result = yield
+    TESTS[item.originalname].append(time.thread_time() - start)
+    return result
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish():
+    start = time.thread_time()
+    result = yield
+    END.append(time.thread_time() - start)
+    return result
+
+
+def pytest_unconfigure():
+    nothing, test = (statistics.median(times) for times in TESTS.values())
+    calls = len(TESTS["test_net"])
+    per_test = {name: statistics.median(times) * len(times) / calls for name, times in TIMES.items() if times}
+    with open("times.json", "w") as file:
+        json.dump({"test": test - nothing, "end": END[0], **per_test}, file)
+"""
+PASSES = ("capture", "capture_again", "with_noise")
+
+
+def seconds(folder: Path, *command: str, **environment: str) -> tuple[float, float]:
+    """Processor and wall-clock time of one command, in seconds."""
+    around = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    command = (sys.executable, "-m", *command)
     subprocess.run(command, cwd=folder, env=around, stdout=subprocess.DEVNULL, check=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, time.perf_counter() - started
 
 
-def main(checks: int = 2000) -> None:
+def main(checks: int = 300) -> None:
     runs = {
-        "captured only": ((), {}),
         "recorded": (("--modelviz-update",), {}),
         "matching": (("--modelviz",), {}),
         "drifting": (("--modelviz",), {"DRIFT": "1"}),
     }
-    found: dict[str, tuple[float, float]] = {}
-    for name, (options, environment) in runs.items():
-        times = []
-        for count in (FEW, checks):  # the start of a run counts for nothing
-            with tempfile.TemporaryDirectory() as folder:
-                Path(folder, "test_many.py").write_text(TEST)
-                Path(folder, "pytest.ini").write_text("[pytest]\n")
-                if name in ("matching", "drifting"):
-                    seconds(Path(folder), count, "--modelviz-update")
-                times.append(seconds(Path(folder), count, *options, **environment))
-        found[name] = (times[1][0] - times[0][0]) / (checks - FEW), times[1][1]
-    alone = found["captured only"][0]
-    print(f"{'run':16} {'CPU ms a check':>16} {'beside the capture':>20} {'whole run':>10}")
-    for name, (each, whole) in found.items():
-        print(f"{name:16} {1e3 * each:16.1f} {1e3 * (each - alone):20.1f} {whole:8.0f} s")
+    columns = f"{'passes':>8} {'compared':>9} {'all else':>9} {'end of run':>11} {'wall':>8}"
+    print(f"{checks} checks  {'ms a check':>12} {columns}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for file, text in (("test_many.py", TEST), ("conftest.py", CONFTEST), ("pytest.ini", "[pytest]\n")):
+            (folder / file).write_text(text)
+        for run, (options, environment) in runs.items():
+            command = ("pytest", "-q", "-p", "no:cacheprovider", "--tb=no", "--junitxml=junit.xml", *options)
+            wall = seconds(folder, *command, CHECKS=str(checks), **environment)[1]
+            times = json.loads((folder / "times.json").read_text())
+            passes, compared = sum(times.get(each, 0.0) for each in PASSES), times.get("compare", 0.0)
+            own = times["test"] - passes - compared
+            columns = f"{1e3 * times['test']:12.1f} {1e3 * passes:8.1f} {1e3 * compared:9.1f} {1e3 * own:9.1f}"
+            print(f"{run:{len(str(checks)) + 7}}  {columns} {times['end']:9.1f} s {wall:6.0f} s", flush=True)
+        processor, wall = seconds(folder, "pytest_modelviz", "accept")
+        print(f"modelviz accept: {processor:.1f} s of processor time, {wall:.1f} s")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def mended(view, capture, facts=None, **arrays):
 
 
 def retraced(view, capture, change):
-    trace = stored_trace(capture.arrays)
+    trace = stored_trace(dict(capture.arrays))
     change(trace)
     arrays = {**capture.arrays, **pack_trace(trace)}
     return dataclasses.replace(capture, arrays=arrays, facts=retold(view.view, dict(capture.facts), arrays))

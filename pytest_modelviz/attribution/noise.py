@@ -13,8 +13,8 @@ import torch
 
 from pytest_modelviz.compare.precision import MOVE, is_exact
 from pytest_modelviz.probe.forward import ModelInput, prepared
-from pytest_modelviz.probe.noise import Rounding
 from pytest_modelviz.probe.refusals import without_noise
+from pytest_modelviz.probe.rounding import Rounding
 from pytest_modelviz.probe.shadow import in_single_precision
 from pytest_modelviz.records.capture import Capture, Result_co
 from pytest_modelviz.records.explanation_shadow import explanation_shadow

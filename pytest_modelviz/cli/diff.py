@@ -18,8 +18,9 @@ from pytest_modelviz.records.run_result import published_json
 from pytest_modelviz.reports.groups import group_lines
 from pytest_modelviz.reports.markdown import MarkdownSummary
 from pytest_modelviz.run.github import DOWNLOADED, GitHubJob
-from pytest_modelviz.run.options import IGNORE, InvalidSettingError, parse_attribute_globs, parse_tolerance
+from pytest_modelviz.run.options import IGNORE, InvalidSettingError
 from pytest_modelviz.run.project import Project, baselines_location
+from pytest_modelviz.run.setting_values import parse_attribute_globs, parse_tolerance
 from pytest_modelviz.storage.git import path_in_repository
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.text.markdown import code_block

@@ -83,7 +83,8 @@ def _findings_in_module(
     if before.class_name != after.class_name:
         findings.append(ClassFinding(name, "class", before.class_name, after.class_name))
     # another class has other attributes; and the names and defaults of forward's parameters are code
-    keys = [] if findings else sorted({*before.config, *after.config} - _NO_CONFIGURATION)
+    is_same = bool(findings) or before.config == after.config
+    keys = [] if is_same else sorted({*before.config, *after.config} - _NO_CONFIGURATION)
     texts = {key: (before.config.get(key, ""), after.config.get(key, "")) for key in keys}
     texts = {key: pair for key, pair in texts.items() if not same_setting(*pair)}
     # an attribute that extra_repr does not mention may be configuration or mere state: weaker evidence

@@ -17,7 +17,7 @@ from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.noise import EXPLANATION_NOISE, NOISE_ARRAYS, TRACE_NOISE
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import ForwardTrace
-from pytest_modelviz.records.trace_arrays import unpack_trace
+from pytest_modelviz.records.trace_arrays import holds_nothing_else, unpack_trace
 
 _SMALL = 1e-7  # of the largest number of an array: what is smaller is compared with that much of it
 _PACKED = {"trace.structure", "trace.sketches", "trace.wide"}  # a trace in arrays
@@ -38,7 +38,7 @@ def differs_in_last_digits(baseline: Capture, actual: Capture, tolerances: Toler
     others = keys - (_PACKED | _SHADOW if actual.arrays.keys() >= _PACKED else set())
     if len(others) < len(keys):
         before, after = (unpack_trace(capture.arrays) for capture in (baseline, actual))
-        if not _same_traces(before, after, own):
+        if not (holds_nothing_else(before, baseline.arrays) and _same_traces(before, after, own)):
             return False
         if before.shadow and after.shadow and not _same_traces(before.shadow, after.shadow, own):
             return False

@@ -74,7 +74,7 @@ def leaf_errors(
                 # what is computed from a negligible result may be of any size: it is forgiven as little as any other
                 if excused and actual_leaf.tensor not in negligible:
                     excused = min(excused, min(3 * allowed, _EXCUSED * default) * min(rms(old), rms(new)))
-                rounding = _forgiven(new, scale, 3 * min(allowed, default), cancels=cancels)
+                rounding = forgiven_rounding(new, scale, 3 * min(allowed, default), cancels=cancels)
                 forgiven = atol + max(rounding, excused)
             errors[path] = difference(old, new, atol=forgiven, allowed=allowed), allowed
     return errors | dict.fromkeys(lacking, (math.inf, 0.0))  # last: another dtype of the results says more
@@ -121,7 +121,7 @@ def worst(errors: Mapping[str, tuple[float, float]]) -> tuple[float, float, str]
     return (*errors[path], path)
 
 
-def _forgiven(record: TensorRecord, scale: float, most: float, *, cancels: bool) -> float:
+def forgiven_rounding(record: TensorRecord, scale: float, most: float, *, cancels: bool) -> float:
     """How much of a difference may be rounding of inputs of size `scale`: all of a result that is no larger than that.
 
     For a larger result, or one that never `cancels`, at most a part of it, as a relative difference.

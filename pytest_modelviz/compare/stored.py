@@ -5,9 +5,11 @@ from dataclasses import replace
 
 from pytest_modelviz.compare.ignored import is_ignored, lasting_modules
 from pytest_modelviz.records.capture import Array
+from pytest_modelviz.records.captured_arrays import CapturedArrays
 from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, ModuleRecord
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import DAMAGE, damaged_trace, unpack_trace
+from pytest_modelviz.records.trace_structure import matching_layout
 
 
 def stored_trace(arrays: Mapping[str, Array], ignored: Sequence[str] = ()) -> ForwardTrace:
@@ -30,6 +32,31 @@ def stored_trace(arrays: Mapping[str, Array], ignored: Sequence[str] = ()) -> Fo
         return replace(lasting, shadow=shadow)
     except DAMAGE as error:
         raise damaged_trace(error) from error
+
+
+def trace_pair(
+    baseline: Mapping[str, Array], actual: Mapping[str, Array], ignored: Sequence[str] = ()
+) -> tuple[ForwardTrace, ForwardTrace]:
+    """The traces of a baseline and of what is compared with it, as `stored_trace` reads them, for reading alone.
+
+    A baseline that holds the same as a capture just made, number by number, is not read.
+
+    Raises:
+        UnreadableBaselineError: the arrays of one of them hold no trace.
+
+    """
+    after = stored_trace(actual, ignored)
+    return (after if _is_same(baseline, actual) else stored_trace(baseline, ignored)), after
+
+
+def _is_same(baseline: Mapping[str, Array], actual: Mapping[str, Array]) -> bool:
+    if not isinstance(actual, CapturedArrays) or "trace.noise" in baseline:
+        return False
+    layout = matching_layout(baseline, actual)
+    if layout is None:
+        return False
+    pairs = (layout.sketches, baseline["trace.sketches"]), (layout.wide, baseline["trace.wide"])
+    return all(own.tobytes() == other.tobytes() for own, other in pairs)
 
 
 def lasting_trace(trace: ForwardTrace, ignored: Sequence[str] = ()) -> ForwardTrace:

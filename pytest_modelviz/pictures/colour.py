@@ -14,7 +14,6 @@ import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 
@@ -97,6 +96,8 @@ def paint(values: Values, scale: Scale) -> Image:
 @functools.lru_cache(maxsize=16)
 def _table(name: str) -> Image:
     """The colours of a map, (256, 3)."""
+    import matplotlib  # here, since most runs paint nothing
+
     colours = matplotlib.colormaps[name](np.arange(256))
     return np.asarray(np.rint(np.asarray(colours)[:, :3] * 255), np.uint8)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_modelviz.pictures.colour import Image, Scale
@@ -11,6 +11,7 @@ from pytest_modelviz.pictures.legend import colour_bar, not_finite_legend
 
 PANEL = 192  # pixels: twice the longest side of a stored map, whose pixels stay squares of equal size
 _GAP = 12
+_PARTS = ("baseline", "actual", "difference")
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Row:
 
     @property
     def panels(self) -> dict[str, Panel]:
-        named = {"baseline": self.baseline, "actual": self.actual, "difference": self.difference}
+        named = dict(zip(_PARTS, (self.baseline, self.actual, self.difference), strict=True))
         return {name: panel for name, panel in named.items() if panel is not None}
 
 
@@ -76,9 +77,9 @@ def composite(label: str, captions: Sequence[str], rows: Sequence[Row]) -> Pictu
     """Rows of baseline | actual | difference, whose panels stand below each other where they would be too wide."""
     kinds = frozenset(kind for row in rows for panel in row.panels.values() for kind in panel.kinds)
     image = _framed(label, captions, [_drawn(row) for row in rows], kinds)
-    before, after, difference = (_part(rows, name) for name in ("baseline", "actual", "difference"))
     comments = [f"{row.title}: {row.comment}" if row.title else row.comment for row in rows if row.comment]
-    return Picture(label, image, before, after, difference, tuple(filter(None, [*captions, *comments])), kinds)
+    around = tuple(filter(None, [*captions, *comments]))
+    return Picture(label, image, captions=around, not_finite=kinds, **_parts(rows))
 
 
 def plain_picture(
@@ -116,14 +117,16 @@ def _drawn(row: Row) -> Image:
     return labelled(image, row.title) if row.title else image
 
 
-def _part(rows: Sequence[Row], name: str) -> Image | None:
-    """One part of all rows, each with its title and as high as the highest; empty where a row has no such part."""
-    if not any(name in row.panels for row in rows):
-        return None
-    images = []
-    for row in rows:
-        drawn = {key: panel.with_bar() for key, panel in row.panels.items()}
-        image = drawn.get(name, blank(0, row.actual.image.shape[1]))
-        lacking = max(other.shape[0] for other in drawn.values()) - image.shape[0]
-        images.append(labelled(below([image, blank(lacking, image.shape[1])], gap=0), *filter(None, [row.title])))
-    return below(images, _GAP)
+def _parts(rows: Sequence[Row]) -> dict[str, Image]:
+    """Each part of all rows, each row with its title and as high as its highest; empty where a row has no such part."""
+    drawn = [{name: panel.with_bar() for name, panel in row.panels.items()} for row in rows]
+    return {name: _part(rows, drawn, name) for name in _PARTS if any(name in images for images in drawn)}
+
+
+def _part(rows: Sequence[Row], drawn: Sequence[Mapping[str, Image]], name: str) -> Image:
+    parts = []
+    for row, images in zip(rows, drawn, strict=True):
+        image = images.get(name, blank(0, row.actual.image.shape[1]))
+        lacking = max(other.shape[0] for other in images.values()) - image.shape[0]
+        parts.append(labelled(below([image, blank(lacking, image.shape[1])], gap=0), *filter(None, [row.title])))
+    return below(parts, _GAP)

@@ -8,17 +8,16 @@ import functools
 import math
 from pathlib import Path
 
-import matplotlib
 from PIL import ImageFont
 
 from pytest_modelviz.text.printable import printable
 
 Font = ImageFont.FreeTypeFont
 
-_DEJAVU = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
 _LIKELY = ("cjk", "noto", "gothic", "hei", "song", "ming", "wenquanyi", "droid", "unicode", "unifont", "pingfang")
 
 
+@functools.lru_cache(maxsize=1024)
 def drawable(text: str, size: int) -> tuple[str, Font]:
     """A text as it can be drawn on one line, and the font of that size (pixels) to draw it with."""
     text, path = with_font(text)
@@ -28,17 +27,25 @@ def drawable(text: str, size: int) -> tuple[str, Font]:
 def with_font(text: str) -> tuple[str, str]:
     """A text as it can be drawn on one line, and the path of a font that has all of its letters."""
     text = printable(text)
-    missing = frozenset(map(ord, text)) - _glyphs(_DEJAVU)
-    path = _font_with(missing) if missing else _DEJAVU
+    missing = frozenset(map(ord, text)) - _glyphs(_dejavu())
+    path = _font_with(missing) if missing else _dejavu()
     if path is not None:
         return text, path
     escaped = (a.encode("unicode_escape").decode("ascii") if ord(a) in missing else a for a in text)
-    return "".join(escaped), _DEJAVU
+    return "".join(escaped), _dejavu()
 
 
+@functools.lru_cache(maxsize=4096)
 def width_of(text: str, font: Font) -> int:
     """How many pixels a line takes."""
     return math.ceil(font.getlength(text))
+
+
+@functools.cache
+def _dejavu() -> str:
+    import matplotlib  # here, since most runs paint nothing
+
+    return str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
 
 
 @functools.lru_cache(maxsize=64)

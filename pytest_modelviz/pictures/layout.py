@@ -4,6 +4,7 @@ Labels stand outside of what they name. Headings are large enough to be read whe
 its size.
 """
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -77,6 +78,13 @@ def blank(height: int, width: int) -> Image:
     return np.full((height, width, 3), _BACKGROUND, np.uint8)
 
 
+def read_only(canvas: Pillow.Image) -> Image:
+    """What was drawn, as an array that several pictures may hold."""
+    image = np.asarray(canvas)
+    image.flags.writeable = False
+    return image
+
+
 def labelled(image: Image, *lines: str) -> Image:
     """Write lines of small text above an image, widening it if the text needs space. Long lines are cut."""
     return below([text_lines([cut_short(line, 90) for line in lines]), image], gap=0) if lines else image
@@ -105,12 +113,17 @@ def text_box(text: str, height: int, width: int) -> Image:
 
 def text_lines(lines: Sequence[str], size: int = SMALL, line: int = _LINE) -> Image:
     """Lines of text on white, as wide as the longest."""
+    return _text_lines(tuple(lines), size, line)
+
+
+@functools.lru_cache(maxsize=256)  # most words stand in many pictures, and drawing them is dear
+def _text_lines(lines: tuple[str, ...], size: int, line: int) -> Image:
     drawn = [drawable(text, size) for text in lines]
     canvas = Pillow.fromarray(blank(line * len(drawn), max((width_of(*each) for each in drawn), default=0) + 2))
     draw = ImageDraw.Draw(canvas)
     for number, (text, font) in enumerate(drawn):
         draw.text((1, number * line), text, font=font, fill=_INK)
-    return np.asarray(canvas)
+    return read_only(canvas)
 
 
 def _heading(text: str, width: int) -> Image:

@@ -1,5 +1,6 @@
 """What the colours of a picture mean: bars with numbers, and the colours of what is not finite."""
 
+import functools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -8,7 +9,7 @@ from PIL import ImageDraw
 
 from pytest_modelviz.pictures.colour import NOT_FINITE, Image, Scale, overlay, paint
 from pytest_modelviz.pictures.fonts import drawable, width_of
-from pytest_modelviz.pictures.layout import SMALL, below, beside, blank, text_lines
+from pytest_modelviz.pictures.layout import SMALL, below, beside, blank, read_only, text_lines
 
 BAR_HEIGHT = 28  # with its numbers
 _STRIP, _LINE, _MARGIN = 10, 16, 6
@@ -29,6 +30,11 @@ def colour_bar(scale: Scale, width: int, *, over_photo: bool = False) -> Image:
 
 def spread_texts(three: Sequence[str], width: int) -> Image:
     """Small texts at both ends of a line, (16, width, 3), and in its middle if there is room for that."""
+    return _spread_texts(tuple(three), width)
+
+
+@functools.lru_cache(maxsize=256)
+def _spread_texts(three: tuple[str, ...], width: int) -> Image:
     texts = [drawable(text, SMALL) for text in three]
     widths = [width_of(*each) for each in texts]
     canvas = Pillow.fromarray(blank(_LINE, width))
@@ -39,7 +45,7 @@ def spread_texts(three: Sequence[str], width: int) -> Image:
     ):
         if is_drawn:
             draw.text((at, 0), text, font=font, fill=_INK)
-    return np.asarray(canvas)
+    return read_only(canvas)
 
 
 def not_finite_legend(kinds: Iterable[str]) -> Image | None:

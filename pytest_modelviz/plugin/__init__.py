@@ -1,24 +1,29 @@
-"""The pytest plugin: it registers options, marker, fixtures and the hooks of a run. Imports nothing heavy."""
+"""The pytest plugin: it registers options, marker, fixtures and the hooks of a run.
+
+Every pytest run loads this where the package is installed, so it imports only what a run needs that makes no check:
+the names of options and fixtures, and `start`.
+"""
+
+from __future__ import annotations
 
 import argparse
-import contextlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_modelviz.plugin import fixtures, third_party_views
-from pytest_modelviz.plugin.checks import RUN
-from pytest_modelviz.plugin.data_folders import named_paths, refuse_conftests
-from pytest_modelviz.plugin.run_hooks import ModelvizPlugin
+from pytest_modelviz.plugin import fixtures
+from pytest_modelviz.plugin.data_folders import default_data_folders, named_paths, refuse_conftests
+from pytest_modelviz.plugin.start import HookSpecifications, RunStarter
 from pytest_modelviz.run.options import IGNORE, IGNORE_HELP, OPTIONS, InvalidSettingError
-from pytest_modelviz.run.settings import Settings, read_settings
-from pytest_modelviz.text.printable import printable
+
+if TYPE_CHECKING:
+    from pytest_modelviz.run.settings import Settings
 
 _TYPED_INI = pytest.version_tuple >= (8, 4)  # before, pytest had no numbers in ini files
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    pluginmanager.add_hookspecs(third_party_views)
+    pluginmanager.add_hookspecs(HookSpecifications)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,9 +43,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     options = early_config.known_args_namespace
-    with contextlib.suppress(InvalidSettingError):  # pytest_configure reports it
-        named = options.file_or_dir or early_config.getini("testpaths") or ["."]
-        refuse_conftests(_settings(early_config, options), named_paths(early_config, named))
+    try:
+        settings = _settings(early_config, options)
+    except InvalidSettingError:  # pytest_configure reports it
+        return
+    folders = default_data_folders(early_config.rootpath) if settings is None else settings.data_folders()
+    named = options.file_or_dir or early_config.getini("testpaths") or ["."]
+    refuse_conftests(folders, named_paths(early_config, named))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -54,19 +63,28 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         settings = _settings(config, config.option)
     except InvalidSettingError as error:
+        from pytest_modelviz.text.printable import printable
+
         raise pytest.UsageError(f"modelviz: {printable(str(error))}") from None
-    run = ModelvizPlugin(config, settings)
-    config.stash[RUN] = run
-    config.pluginmanager.register(run, "modelviz-run")
+    config.stash[fixtures.STARTER] = starter = RunStarter(config, settings)
+    config.pluginmanager.register(starter, "modelviz-start")
+    if settings is not None and settings.concerns_every_test:
+        starter.run()
+    if config.option.showfixtures or config.option.show_fixtures_per_test:
+        fixtures.add_docstrings()
     config.pluginmanager.register(fixtures, "modelviz-fixtures")
-    views = third_party_views.ThirdPartyViews(config, fixtures.NAMES)
-    config.hook.pytest_modelviz_views.call_historic(result_callback=views.add)
+    config.hook.pytest_modelviz_views.call_historic(result_callback=starter.add_views)
 
 
-def _settings(config: pytest.Config, options: argparse.Namespace) -> Settings:
+def _settings(config: pytest.Config, options: argparse.Namespace) -> Settings | None:
+    """What command line and ini files say, None where they say nothing. Raises InvalidSettingError."""
     command_line = {option.name: getattr(options, option.ini) for option in OPTIONS}
     ini = {option.name: _ini(config, option.ini) for option in OPTIONS}
     ini[IGNORE] = _ini(config, IGNORE)
+    if all(value is None for value in (*command_line.values(), *ini.values())):
+        return None
+    from pytest_modelviz.run.settings import read_settings
+
     return read_settings(command_line, ini, config.rootpath)
 
 

@@ -54,7 +54,6 @@ class ForkedChecks:
         return "" if self._memory is None else self._memory[:].rstrip(b"\0").decode("utf-8", "replace")
 
 
-RUN = pytest.StashKey["ModelvizPlugin"]()
 CHECKS = pytest.StashKey["ItemChecks"]()
 
 
@@ -224,10 +223,9 @@ class ItemChecks:
         return message
 
 
-@pytest.fixture
-def _modelviz_checks(request: pytest.FixtureRequest) -> Generator[ItemChecks, None, None]:
-    item = request.node
-    item.stash[CHECKS] = checks = ItemChecks(request.config.stash[RUN], item)  # anew when a test is run again
+def item_checks(run: ModelvizPlugin, item: pytest.Item) -> Generator[ItemChecks, None, None]:
+    """The checks of one test, while its fixtures last."""
+    item.stash[CHECKS] = checks = ItemChecks(run, item)  # anew when a test is run again
     yield checks
     checks.warn()
     checks.end()

@@ -1,13 +1,12 @@
 """The folders of a run's baselines and results: what lies there is data, and pytest runs none of it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
 
-from pytest_modelviz.run.settings import Mode, Settings
-from pytest_modelviz.text.printable import printable
+from pytest_modelviz.run.options import RESULTS_DIR
 
 
 def named_paths(config: pytest.Config, arguments: Sequence[str]) -> list[Path]:
@@ -17,23 +16,23 @@ def named_paths(config: pytest.Config, arguments: Sequence[str]) -> list[Path]:
     return [Path(os.path.abspath(here / file)) for file in files]  # noqa: PTH100  # as pytest: a link keeps its name
 
 
-def data_folders(settings: Settings, named: Sequence[Path]) -> list[Path]:
-    """The folders in which pytest must not look for tests: none in which the user has named a file or folder.
+def default_data_folders(root: Path) -> list[Path]:
+    """The folders of a run for which nothing has been set: `Settings.data_folders` has the rule."""
+    return [root / RESULTS_DIR]
 
-    In a run that compares nothing a folder `baselines` is another tool's, unless somebody has chosen it.
-    """
-    folders = [settings.results_dir]
-    has_baselines = settings.mode is not Mode.OFF or settings.baseline_dir_is_configured
-    if has_baselines and isinstance(settings.baseline_dir, Path):
-        folders.append(settings.baseline_dir)
+
+def unnamed(folders: Iterable[Path], named: Sequence[Path]) -> list[Path]:
+    """Those of the folders of data in which the user has named no file or folder: pytest must not look into them."""
     return [folder for folder in folders if not any(_is_in(path, folder) for path in named)]
 
 
-def refuse_conftests(settings: Settings, named: Sequence[Path]) -> None:
+def refuse_conftests(folders: Iterable[Path], named: Sequence[Path]) -> None:
     """Raises UsageError for a conftest.py among the data: pytest may run it before it asks what to collect."""
-    for folder in data_folders(settings, named):
+    for folder in unnamed(folders, named):
         conftest = folder / "conftest.py"
         if conftest.is_file():
+            from pytest_modelviz.text.printable import printable
+
             raise pytest.UsageError(
                 f"modelviz: {printable(str(conftest))} lies among baselines or results, which anybody "
                 f"may have written: remove it, or choose another folder for them"

@@ -1,47 +1,67 @@
 """The fixtures: one for each view.
 
-They import nothing heavy: a view's code is imported when its fixture is first called.
+Every pytest run loads this module, so what makes checks is imported when a test first requests a fixture, and a view's
+own code when its fixture is first called.
 """
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_modelviz.plugin.checks import ItemChecks, _modelviz_checks
-from pytest_modelviz.views.activation_maximization.fixture import ActivationMaximizationFixture
-from pytest_modelviz.views.cam_map.fixture import CamMapFixture
-from pytest_modelviz.views.combined.fixture import ModelvizFixture
-from pytest_modelviz.views.feature_maps.fixture import FeatureMapsFixture
-from pytest_modelviz.views.fixture import CheckRunner
-from pytest_modelviz.views.kernel_maps.fixture import KernelMapsFixture
-from pytest_modelviz.views.model_graph.fixture import ModelGraphFixture
-from pytest_modelviz.views.model_summary.fixture import ModelSummaryFixture
-from pytest_modelviz.views.saliency_map.fixture import SaliencyMapFixture
-from pytest_modelviz.views.training_curve.fixture import TrainingCurveFixture
+import pytest_modelviz
+from pytest_modelviz.plugin.start import RunStarter
 
-__all__ = ["_modelviz_checks"]  # a fixture, too: pytest finds it in this module
-_FIXTURES = (
-    ModelSummaryFixture,
-    FeatureMapsFixture,
-    CamMapFixture,
-    KernelMapsFixture,
-    SaliencyMapFixture,
-    ActivationMaximizationFixture,
-    TrainingCurveFixture,
-    ModelGraphFixture,
-    ModelvizFixture,
-)
-NAMES = ("_modelviz_checks", *(fixture.view for fixture in _FIXTURES))
+if TYPE_CHECKING:
+    from pytest_modelviz.plugin.checks import ItemChecks
+    from pytest_modelviz.views.fixture import CheckRunner
+
+STARTER = pytest.StashKey[RunStarter]()
+_TYPES = {  # fixture -> the public name of its type
+    "model_summary": "ModelSummaryFixture",
+    "feature_maps": "FeatureMapsFixture",
+    "cam_map": "CamMapFixture",
+    "kernel_maps": "KernelMapsFixture",
+    "saliency_map": "SaliencyMapFixture",
+    "activation_maximization": "ActivationMaximizationFixture",
+    "training_curve": "TrainingCurveFixture",
+    "model_graph": "ModelGraphFixture",
+    "modelviz": "ModelvizFixture",
+}
+NAMES = ("_modelviz_checks", *_TYPES)
 
 
-def named_fixture(name: str, doc: str | None, make: Callable[[CheckRunner], object]) -> object:
-    """A fixture for pytest, of that name and docstring."""
+@pytest.fixture
+def _modelviz_checks(request: pytest.FixtureRequest) -> Generator[ItemChecks, None, None]:
+    from pytest_modelviz.plugin.checks import item_checks
+
+    yield from item_checks(request.config.stash[STARTER].run(), request.node)
+
+
+def fixture_function(make: Callable[[CheckRunner], object]) -> Callable[[ItemChecks], object]:
+    """The function of a fixture that hands its tests what `make` returns."""
 
     def fixture(_modelviz_checks: ItemChecks) -> object:
         return make(_modelviz_checks.run)
 
-    fixture.__doc__ = doc
-    return pytest.fixture(name=name)(fixture)
+    return fixture
 
 
-globals().update((fixture.view, named_fixture(fixture.view, fixture.__doc__, fixture)) for fixture in _FIXTURES)
+def _function(public_name: str) -> Callable[[ItemChecks], object]:
+    def make(runner: CheckRunner) -> object:
+        fixture_type: Callable[[CheckRunner], object] = getattr(pytest_modelviz, public_name)  # imports it
+        return fixture_type(runner)
+
+    return fixture_function(make)
+
+
+_FUNCTIONS = {name: _function(public_name) for name, public_name in _TYPES.items()}
+globals().update((name, pytest.fixture(name=name)(function)) for name, function in _FUNCTIONS.items())
+
+
+def add_docstrings() -> None:
+    """Give the fixtures the docstrings of their types, which `pytest --fixtures` prints: this imports all of them."""
+    for name, function in _FUNCTIONS.items():
+        function.__doc__ = getattr(pytest_modelviz, _TYPES[name]).__doc__

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_modelviz.plugin.start import NODEID
 from pytest_modelviz.storage.definitions import is_defined
 
 if TYPE_CHECKING:  # private to pytest, which has no other word for them
     from _pytest.fixtures import FuncFixtureInfo
     from _pytest.python import CallSpec2
 
-NODEID = pytest.StashKey[str]()  # a test's id as it was collected: xdist changes some afterwards
 _IDENTITY = pytest.StashKey[str]()
 _PRIVATE = "__"  # begins the names of parameters that pytest-repeat, flake-finder and the like add to every test
 

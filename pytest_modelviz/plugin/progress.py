@@ -71,7 +71,12 @@ def progress(config: pytest.Config) -> Progress:
     is_shared = config.getoption("capture", "no") not in ("fd", "sys")
     is_shared = is_shared or (logging is not None and logging._log_cli_enabled()) or hasattr(config, "workerinput")
     file = None
-    if reporter is not None and not is_shared and not is_on_ci() and sys.stdout.isatty():
-        with contextlib.suppress(OSError, ValueError):
-            file = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding=sys.stdout.encoding, errors="replace")
+    if reporter is not None and not is_shared and not is_on_ci():
+        manager: Any = config.pluginmanager.get_plugin("capturemanager")
+        # a run may start in the middle of a test, when pytest has another file in the terminal's place
+        with contextlib.nullcontext() if manager is None else manager.global_and_fixture_disabled():
+            if sys.stdout.isatty():
+                with contextlib.suppress(OSError, ValueError):
+                    copy = os.dup(sys.stdout.fileno())
+                    file = os.fdopen(copy, "w", encoding=sys.stdout.encoding, errors="replace")
     return Progress(file, lambda: int(reporter._tw.fullwidth - reporter._tw.width_of_current_line - 1))

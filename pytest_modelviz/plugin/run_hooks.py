@@ -1,10 +1,13 @@
-"""The hooks of one run of pytest, from its start to its summary. Imports nothing heavy before the first check."""
+"""The hooks of one run of pytest, from its start to its summary. Imports nothing heavy before the first check.
+
+`start` has the hooks that a run needs before it starts.
+"""
 
 from __future__ import annotations
 
 import os
 import unittest
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +17,12 @@ import pytest
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.plugin.checks import CHECKS, ForkedChecks, ItemChecks
 from pytest_modelviz.plugin.collection import CollectionRecorder, sources
-from pytest_modelviz.plugin.data_folders import data_folders, is_same, named_paths
+from pytest_modelviz.plugin.data_folders import named_paths
 from pytest_modelviz.plugin.drift_report import ReportedDrifts
-from pytest_modelviz.plugin.identity import NODEID, CollectedTests, identity, relative_file
+from pytest_modelviz.plugin.identity import CollectedTests, identity, relative_file
 from pytest_modelviz.plugin.other_reports import add_pictures, add_properties
 from pytest_modelviz.plugin.progress import Progress, progress
+from pytest_modelviz.plugin.start import RESULTS
 from pytest_modelviz.records.check_result import CheckResult
 from pytest_modelviz.run.facts import new_run_id
 from pytest_modelviz.run.settings import Mode, Settings
@@ -28,18 +32,21 @@ from pytest_modelviz.text.printable import printable
 if TYPE_CHECKING:
     from pytest_modelviz.run.session import Session
 
-# Attributes that a report carries to the controlling process: the test's id, which of several runs of the test it is
-# of, and the results of its checks.
-_TEST, _ATTEMPT, _RESULTS = "modelviz_test", "modelviz_attempt", "modelviz_checks"
+# Attributes that a report carries to the controlling process beside the results: the test's id, and which of several
+# runs of the test it is of.
+_TEST, _ATTEMPT = "modelviz_test", "modelviz_attempt"
 _ENDED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 _PASSED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 _FAILURE = pytest.StashKey[str]()  # what a test has failed with, in case that something else takes its place
 
 
 class ModelvizPlugin:
-    """The run: hands checks to the session, collects what every process reports, writes the results at the end."""
+    """The run: hands checks to the session, collects what every process reports, writes the results at the end.
 
-    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+    `items` are the tests, once they are collected.
+    """
+
+    def __init__(self, config: pytest.Config, settings: Settings, items: Sequence[pytest.Item]) -> None:
         self.settings = settings
         self._config = config
         self._worker = getattr(config, "workerinput", None)
@@ -50,11 +57,10 @@ class ModelvizPlugin:
         self._summary = RunSummary(self.run_id, settings)
         self._reported = ReportedDrifts(config)
         self._collected = CollectionRecorder()
-        self._items: list[pytest.Item] = []
+        self._items = items
         self._tests: CollectedTests | None = None
         self._review: str | None = None
         self._annotations: list[str] = []
-        self._data_folders: list[Path] | None = None
         self.forks = ForkedChecks()
         self.progress = Progress(None, int)
 
@@ -67,7 +73,8 @@ class ModelvizPlugin:
             from pytest_modelviz.run.session import Session
 
             folder = self._worker["modelviz_event_folder"] if self._worker else self._summary.event_folder
-            self._session = Session(self.run_id, self._process, folder)
+            workers = int(self._worker["workercount"]) if self._worker else 1
+            self._session = Session(self.run_id, self._process, folder, workers)
         return self._session
 
     def tests(self) -> CollectedTests:
@@ -94,6 +101,8 @@ class ModelvizPlugin:
 
     def opened(self, checks: ItemChecks) -> None:
         """A test has begun to make checks."""
+        if self._open is None:
+            self.progress = progress(self._config)
         self._open = checks
         self.forks.prepare()
 
@@ -106,7 +115,6 @@ class ModelvizPlugin:
         return not self._worker and not self._config.getoption("collectonly")
 
     def pytest_sessionstart(self) -> None:
-        self.progress = progress(self._config)
         if self.settings.mode is not Mode.OFF:
             self._config.pluginmanager.register(self._collected, "modelviz-collected")
             if self._reports():
@@ -122,19 +130,6 @@ class ModelvizPlugin:
         """From here on pytest ends every session that it can end."""
         if self._reports():
             self._summary.begin()
-
-    def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
-        """Baselines and results hold no tests. None leaves the answer to others."""
-        if self._data_folders is None:
-            self._data_folders = data_folders(self.settings, named_paths(self._config, self._config.args))
-        return True if any(is_same(collection_path, folder) for folder in self._data_folders) else None
-
-    def pytest_itemcollected(self, item: pytest.Item) -> None:
-        item.stash[NODEID] = item.nodeid
-
-    @pytest.hookimpl(tryfirst=True)  # before tests are deselected: a title must not depend on -k
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        self._items = list(items)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -175,7 +170,7 @@ class ModelvizPlugin:
         if checks is not None and checks.unreported:
             is_expected = report.skipped and hasattr(report, "wasxfail")
             results = [replace(each, expected_failure=is_expected and each.status.fails) for each in checks.unreported]
-            setattr(report, _RESULTS, [result.to_json() for result in results])
+            setattr(report, RESULTS, [result.to_json() for result in results])
             add_properties(item, report, results)
             add_pictures(item.config, report, results, self.settings.results_folder())
             checks.unreported = []
@@ -192,7 +187,7 @@ class ModelvizPlugin:
         elif report.when == "call" and report.passed:
             self._summary.pass_test(test)
         try:
-            results = [CheckResult.from_json(result) for result in getattr(report, _RESULTS, ())]
+            results = [CheckResult.from_json(result) for result in getattr(report, RESULTS, ())]
             self._summary.add_results(test, attempt, results)
             if results and self._reports():
                 self._reported.rewrite(report, results)

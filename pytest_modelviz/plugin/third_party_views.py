@@ -1,27 +1,15 @@
-"""The hook through which other plugins, and a project's conftest.py, add views of their own, and their fixtures."""
+"""The views of other plugins and of a project's conftest.py, and their fixtures."""
 
 from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 import pytest
 
-from pytest_modelviz.plugin.fixtures import named_fixture
+from pytest_modelviz.plugin.fixtures import fixture_function
 from pytest_modelviz.views.fixture import ViewFixture
-
-if TYPE_CHECKING:
-    from pytest_modelviz.views.base import View
-
-
-@pytest.hookspec(historic=True)
-def pytest_modelviz_views() -> Sequence[type[View]]:  # type: ignore[empty-body]  # a specification
-    """Return the classes of views. Each becomes a fixture of the name in its attribute `view`.
-
-    The fixture's arguments are those of the class, and name=, rtol= and atol= for the check.
-    """
 
 
 class ThirdPartyViews:
@@ -52,6 +40,7 @@ class ThirdPartyViews:
                 )
             self._taken[name] = owner
             module = types.ModuleType(f"modelviz_view_{name}")  # pytest looks for fixtures in plugins' attributes
-            make = functools.partial(ViewFixture, view=view, name=name)
-            setattr(module, name, named_fixture(name, view.__doc__, make))
+            function = fixture_function(functools.partial(ViewFixture, view=view, name=name))
+            function.__doc__ = view.__doc__
+            setattr(module, name, pytest.fixture(name=name)(function))
             self._config.pluginmanager.register(module, module.__name__)

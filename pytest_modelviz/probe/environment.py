@@ -22,9 +22,9 @@ def environment(model: torch.nn.Module, input_data: object = None) -> dict[str, 
 
     """
     parameters = tensors_without_names(model)[0]
-    devices = {str(tensor.device) for tensor in (*parameters, *tensors(input_data))}
-    kinds = {p.dtype for p in parameters if p.is_floating_point()}
-    device = ",".join(sorted(devices)) or "cpu"
+    devices = {tensor.device for tensor in (*parameters, *tensors(input_data))}
+    kinds = {kind for kind in {p.dtype for p in parameters} if kind.is_floating_point}
+    device = ",".join(sorted(map(str, devices))) or "cpu"
     facts = {
         "torch": str(torch.__version__),
         "python": platform.python_version(),

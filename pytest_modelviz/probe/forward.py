@@ -10,13 +10,14 @@ import torch
 
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.containers import modules_in, with_items
+from pytest_modelviz.probe.eager import eager
 from pytest_modelviz.probe.module_state import NestedState
-from pytest_modelviz.probe.modules import all_tensors, parameters_and_buffers, tensors_without_names
+from pytest_modelviz.probe.modules import all_modules, all_tensors, parameters_and_buffers, tensors_without_names
 from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.process import modes_untouched
 from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.streams import consume
-from pytest_modelviz.probe.torch_internals import Args, Kwargs, compiled_from, is_compiler_imported
+from pytest_modelviz.probe.torch_internals import Args, Kwargs, compiled_from
 
 # A tensor, a tuple of positional arguments, a mapping of keyword arguments, or any other value as a single argument.
 ModelInput: TypeAlias = object
@@ -140,18 +141,14 @@ def prepared(model: torch.nn.Module, input_data: ModelInput, *, grad: bool = Fal
             "the model is on the meta device, where tensors hold no numbers: give it some with "
             "model.to_empty(device='cpu') and load its weights (model_summary and model_graph can do without)"
         )
-    with untouched(model, input_data), torch.inference_mode(False), torch.set_grad_enabled(grad), _eager():
+    with untouched(model, input_data), torch.inference_mode(False), torch.set_grad_enabled(grad), eager():
         model = _materialise(model, input_data)
         if grad and any(tensor.is_inference() for tensor in tensors_without_names(model)[0]):
             model = copy_model(model)  # tensors made in inference mode cannot take part in a backward pass
         with contextlib.suppress(NotImplementedError):  # a module from torch.export has the mode it was exported in
-            if any(module.training for module in model.modules()):
+            if any(module.training for module in all_modules(model)):
                 model.eval()
         yield compiled_from(model)
-
-
-def _eager() -> contextlib.AbstractContextManager[object]:
-    return torch.compiler.set_stance("force_eager") if is_compiler_imported() else contextlib.nullcontext()
 
 
 def _materialise(model: torch.nn.Module, input_data: ModelInput) -> torch.nn.Module:
@@ -181,14 +178,13 @@ def require_model(model: object) -> None:
 
 def require_same_device(model: torch.nn.Module, input_data: ModelInput) -> None:
     """Raise ModelvizError where the input is on another device than the model, before torch fails deep inside."""
-    names: dict[str, str] = {}  # of the first parameter on each device
-    for name, parameter in parameters_and_buffers(model)[0].items():
-        names.setdefault(str(parameter.device), name)
-    if len(names) != 1:
+    devices = {parameter.device for parameter in tensors_without_names(model)[0]}
+    if len(devices) != 1:
         return  # no parameters, or a model spread over devices on purpose
-    ((device, name),) = names.items()
+    (device,) = map(str, devices)
     for tensor in tensors(input_data):
         if str(tensor.device) != device:
+            name = next(iter(parameters_and_buffers(model)[0]))
             raise ModelvizError(
                 f"the input is on {tensor.device} but the model is on {device} (its parameter {name!r}): "
                 f"move one of them, for example input_data.to({device!r})"

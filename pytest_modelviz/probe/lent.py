@@ -37,8 +37,10 @@ class LentWeights:
 
     def borrowed(self, module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield (local name, tensor) for the parameters of a called module that are not its own."""
-        for local, before in self._own[id(module)].items():
-            current = parameter_table(module).get(local)
+        own = self._own[id(module)]
+        table = parameter_table(module) if own else {}
+        for local, before in own.items():
+            current = table.get(local)
             if id(current) != before and isinstance(current, torch.Tensor):
                 yield local, current
 

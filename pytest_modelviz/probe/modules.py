@@ -46,7 +46,7 @@ def observed_modules(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Mod
     """
     for name, module, is_first in _all_names(model):
         if is_first:
-            if not is_recordable(name):
+            if len(name) > MOST_NESTED and not is_recordable(name):  # shorter ones need not be looked through
                 raise ModelvizError(
                     f"the module {name[:80]!r} and so on lies too deep: a baseline holds at most {MOST_NESTED} levels "
                     f"and names of {LONGEST_NAME} characters. Check a part of the model"
@@ -61,14 +61,30 @@ def _all_names(model: torch.nn.Module) -> list[tuple[str, torch.nn.Module, bool]
     waiting = [("", model)]
     while waiting:
         name, module = waiting.pop()
-        module = unwrap(module)
+        if type(module).__name__ in _WRAPPERS:
+            module = unwrap(module)
         is_first = id(module) not in visited
         named.append((name, module, is_first))
         if is_first:
             visited.add(id(module))
-            children = [(local, child) for local, child in child_table(module).items() if child is not None]
-            waiting += [(qualified_name(name, local), child) for local, child in reversed(children)]
+            prefix = f"{name}." if name else ""
+            children = [(prefix + local, child) for local, child in child_table(module).items() if child is not None]
+            waiting += reversed(children)
     return named
+
+
+def all_modules(model: torch.nn.Module) -> list[torch.nn.Module]:
+    """What `model.modules()` yields, in that order, without its generators, which go through all levels each time."""
+    found: list[torch.nn.Module] = []
+    visited: set[int] = set()
+    waiting = [model]
+    while waiting:
+        module = waiting.pop()
+        if id(module) not in visited:
+            visited.add(id(module))
+            found.append(module)
+            waiting += reversed([child for child in child_table(module).values() if child is not None])
+    return found
 
 
 def class_name(module: torch.nn.Module) -> str:
@@ -168,22 +184,25 @@ def parameters_and_buffers(model: torch.nn.Module) -> tuple[dict[str, torch.Tens
 
 def tensors_without_names(model: torch.nn.Module) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """The same in lists, for those who need no names, which take longer than all the rest of the walk."""
-    found: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
+    parameters: dict[int, torch.Tensor] = {}
+    buffers: dict[int, torch.Tensor] = {}
     visited: set[int] = set()
     waiting = [model]
     while waiting:
-        module = unwrap(waiting.pop())
+        module = waiting.pop()
+        if type(module).__name__ in _WRAPPERS:
+            module = unwrap(module)
         if id(module) in visited:
             continue
         visited.add(id(module))
-        for tensors, table in ((found[0], parameter_table(module)), (found[1], buffer_table(module))):
-            for tensor in table.values():
-                if tensor is not None and id(tensor) not in visited:
-                    visited.add(id(tensor))
-                    tensors.append(tensor)
-        children = [child for child in child_table(module).values() if child is not None]
-        waiting += reversed(children)
-    return found
+        for parameter in parameter_table(module).values():
+            if parameter is not None and id(parameter) not in buffers:
+                parameters.setdefault(id(parameter), parameter)
+        for buffer in buffer_table(module).values():
+            if buffer is not None and id(buffer) not in parameters:
+                buffers.setdefault(id(buffer), buffer)
+        waiting += reversed([child for child in child_table(module).values() if child is not None])
+    return list(parameters.values()), list(buffers.values())
 
 
 def all_tensors(model: torch.nn.Module) -> Iterator[torch.Tensor]:

@@ -16,13 +16,14 @@ import torch
 
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe import modules
-from pytest_modelviz.probe.configuration import Describer, parameters_of
+from pytest_modelviz.probe.configuration import Describer, Parameters, parameters_of
 from pytest_modelviz.probe.leaf_recorder import LeafRecorder, RecordTensor
 from pytest_modelviz.probe.lent import LentWeights
 from pytest_modelviz.probe.modules import class_name, observed_modules, tie_groups
 from pytest_modelviz.probe.nested_values import uncompared_items
 from pytest_modelviz.probe.side_effects import Arguments, WatchedArguments
 from pytest_modelviz.probe.sketch import record_tensor
+from pytest_modelviz.probe.sketch_queue import SketchQueue
 from pytest_modelviz.probe.state_marker import ModuleStateMarker, marked
 from pytest_modelviz.probe.streams import consume, run_stepwise, runs_on_demand
 from pytest_modelviz.probe.torch_internals import Args, Kwargs, Operator, is_any_autocast_enabled
@@ -62,6 +63,7 @@ class PassRecorder:
         observers: follow the calls as well; each gets the output that the observer before it returned.
         record: turns a tensor into its record.
         weight_width: the width of the sketches of parameters and buffers; None leaves them out.
+        queue: where sketches wait on a device; None copies each to the host at once. It must record as `record` does.
 
     Example:
         >>> recorder = PassRecorder(model)
@@ -78,6 +80,7 @@ class PassRecorder:
         *,
         record: RecordTensor = record_tensor,
         weight_width: int | None = WEIGHT_WIDTH,
+        queue: SketchQueue | None = None,
     ) -> None:
         named = list(observed_modules(model))
         self._names = {id(module): name for name, module in named}
@@ -90,11 +93,12 @@ class PassRecorder:
         self._thread = threading.get_ident()
         self._depth = 0
         self._counts: dict[str, int] = {}
+        self._parameters: dict[type[torch.nn.Module], Parameters] = {}
         self._notes: tuple[str, ...] = ()
         self.calls: list[Call] = []
-        self._leaves = LeafRecorder(record)
+        self._leaves, self._queue = LeafRecorder(record, queue), queue
         self.tensors = self._leaves.tensors
-        self._weights = Weights(named, weight_width)
+        self._weights = Weights(named, weight_width, queue)
         describer = Describer()
         self._modules = {name: describer.describe(module, self._weights.names(module)) for name, module in named}
         for name, module in named:
@@ -163,8 +167,8 @@ class PassRecorder:
         index = self._counts.get(name, 0)
         self._counts[name] = index + 1
         call = Call(name, index, self._depth, {})
-        prefix, arguments = call.key, _name_arguments(module, args, kwargs)
-        call.inputs = inputs = self._leaves.record(arguments, f"{prefix}<")
+        prefix, arguments = call.key, _name_arguments(self._parameters_of(module), args, kwargs)
+        call.inputs = inputs = self._leaves.record(arguments, f"{prefix}<", are_given=True)
         watched = WatchedArguments(arguments) if not self._depth and self._leaves.records_numbers else None
         autocast = _autocast()
         if self._depth == 0:
@@ -189,6 +193,8 @@ class PassRecorder:
         finally:
             self._depth -= 1
             self._lent.leave(call)
+        if not self._depth and self._queue is not None:
+            self._queue.settle()
         if watched is None:
             call.outputs = self._leaves.record([("", output)], prefix, anew=not self._depth)
         else:
@@ -202,7 +208,16 @@ class PassRecorder:
         self._weights.record_waiting(module)
         for observer in self._observers:
             output = observer.leave(call, module, output)
-        return self._watch(output, module, name) if self._depth and runs_on_demand(output) else output
+        if self._depth and not isinstance(output, torch.Tensor) and runs_on_demand(output):
+            return self._watch(output, module, name)
+        return output
+
+    def _parameters_of(self, module: torch.nn.Module) -> Parameters:
+        """The parameters of a module's forward, looked up once for each class."""
+        parameters = self._parameters.get(type(module))
+        if parameters is None:
+            parameters = self._parameters[type(module)] = parameters_of(module)
+        return parameters
 
     def _left(self, call: Call) -> None:
         """A call has been left and its outputs are recorded; a subclass may add to them."""
@@ -235,15 +250,14 @@ def _autocast() -> str:
     return ", ".join(f"{kind} {torch.get_autocast_dtype(kind)}" for kind in kinds) or "other devices"
 
 
-def _name_arguments(module: torch.nn.Module, args: Args, kwargs: Kwargs) -> Arguments:
+def _name_arguments(parameters: Parameters, args: Args, kwargs: Kwargs) -> Arguments:
     """Arguments by name, without those that equal the default: it makes no difference whether they are passed."""
-    parameters = parameters_of(module)
     defaults = parameters.defaults
-    return [
-        (name, value)
-        for name, value in parameters.named(args, kwargs).items()
-        if name not in defaults or not _is_default(value, defaults[name])
-    ]
+    if kwargs or len(args) > len(parameters.names):
+        named = list(parameters.named(args, kwargs).items())
+    else:
+        named = list(zip(parameters.names, args, strict=False))
+    return [pair for pair in named if pair[0] not in defaults or not _is_default(pair[1], defaults[pair[0]])]
 
 
 def _is_default(value: object, default: object) -> bool:

@@ -66,8 +66,10 @@ def state_of(tensor: torch.Tensor) -> object:
 
     Within an `untouched` block writes through `.data` count as well.
     """
-    writes = _SaveBeforeWrite.active[-1].count(tensor) if _SaveBeforeWrite.active else 0
-    return (view_of(tensor), writes) if has_storage(tensor) else writes
+    if not has_storage(tensor):
+        return 0
+    view = view_of(tensor)
+    return view, _SaveBeforeWrite.active[-1].count(view[0]) if _SaveBeforeWrite.active else 0
 
 
 def value_at_entry(tensor: torch.Tensor) -> torch.Tensor:
@@ -133,10 +135,10 @@ class _SaveBeforeWrite(TorchDispatchMode):
         super().__exit__(*raised)  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, op: Operator, types: object, args: Args = (), kwargs: Kwargs | None = None) -> object:
-        kwargs = kwargs or {}
-        for tensor in written_tensors(op, args, kwargs):
-            self._save(tensor)
-        return op(*args, **kwargs)
+        if _mutated_arguments(op):
+            for tensor in written_tensors(op, args, kwargs or {}):
+                self._save(tensor)
+        return op(*args, **kwargs) if kwargs else op(*args)
 
     def _save(self, tensor: torch.Tensor) -> None:
         if not tensor.is_meta and has_storage(tensor):
@@ -145,8 +147,9 @@ class _SaveBeforeWrite(TorchDispatchMode):
             if key in self._storages and key not in self._saved:
                 self._saved[key] = self._storages[key].clone()
 
-    def count(self, tensor: torch.Tensor) -> int:
-        return self._counts.get(internals.storage_key(tensor), 0) if has_storage(tensor) else 0
+    def count(self, storage: int) -> int:
+        """How many operations have written into the memory of this key."""
+        return self._counts.get(storage, 0)
 
     def before(self, tensor: torch.Tensor) -> torch.Tensor:
         saved = self._saved.get(internals.storage_key(tensor)) if self._saved and has_storage(tensor) else None

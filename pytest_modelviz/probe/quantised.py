@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from pytest_modelviz.probe import torch_internals as internals
-from pytest_modelviz.probe.modules import OWN_OF_MODULE
+from pytest_modelviz.probe.modules import OWN_OF_MODULE, all_modules
 from pytest_modelviz.probe.nested_values import DEEPEST
 from pytest_modelviz.probe.plain_numbers import is_plain_type, is_quantised_subclass
 from pytest_modelviz.probe.sketch import record_shape, record_tensor
@@ -24,8 +24,10 @@ _SCALE_WIDTH = 7  # of sketches of a channel's scales: there are few, and a base
 _CHUNK = 2**16  # integers, whose products fit into the processor's cache
 _MODULUS = 2**64
 _FINGERPRINT_BITS = 53  # of a fingerprint: a float64 holds them
+_UNQUANTISED = (torch.Tensor, torch.nn.Parameter)  # unless their dtype is
 _RECURRENT = "torch.ao.nn.quantized.dynamic.modules.rnn"
 _TORCHAO = {"qdata": QUANTISED_INTEGERS, "scale": QUANTISED_SCALE, "zero_point": QUANTISED_ZERO_POINT}
+_MAY_BE_PACKED = (list, tuple, dict, torch.ScriptObject)  # of an attribute's kinds; nearly all are none of these
 _INTEGERS = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
 
 
@@ -42,7 +44,7 @@ def quantised_values(tensor: torch.Tensor) -> Iterator[tuple[str, TensorRecord]]
         [' (integers)', ' (scale)', ' (zero point)']
 
     """
-    if tensor.is_meta or is_inside_transform(tensor):
+    if (type(tensor) in _UNQUANTISED and not tensor.is_quantized) or tensor.is_meta or is_inside_transform(tensor):
         return
     for suffix, values in (_of_torch(tensor) if tensor.is_quantized else _of_subclass(tensor)).items():
         if values.dtype in _INTEGERS:
@@ -84,15 +86,20 @@ def packed_tensors_of(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tens
     if has_methods or isinstance(module, torch.jit.ScriptModule):
         return
     for name, value in vars(module).items():
-        if name not in OWN_OF_MODULE:
+        if name not in OWN_OF_MODULE and isinstance(value, _MAY_BE_PACKED):
             for path, packed in _packed_in(value, name):
                 yield from ((f"{inner}{PACKED}", tensor) for inner, tensor in _unpacked(packed, path))
 
 
 def needs_engine(model: torch.nn.Module) -> bool:
     """Whether a model holds anything that torch packs for an engine of quantised layers."""
-    attributes = (item for module in model.modules() for item in vars(module).items() if item[0] not in OWN_OF_MODULE)
-    return any(True for name, value in attributes for _ in _packed_in(value, name))
+    return any(
+        True
+        for module in all_modules(model)
+        for name, value in vars(module).items()
+        if isinstance(value, _MAY_BE_PACKED) and name not in OWN_OF_MODULE
+        for _ in _packed_in(value, name)
+    )
 
 
 def with_exact_integers(record: TensorRecord, tensor: torch.Tensor) -> TensorRecord:
@@ -107,7 +114,7 @@ def _packed_in(value: object, path: str, depth: int = 0) -> Iterator[tuple[str, 
     """Yield (path, object) for what is packed in an attribute, also in the lists, tuples and dicts there."""
     if isinstance(value, (list, tuple, dict)) and depth < DEEPEST:
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            if isinstance(item, (list, tuple, dict, torch.ScriptObject)):  # of many numbers and texts, none
+            if isinstance(item, _MAY_BE_PACKED):
                 yield from _packed_in(item, f"{path}[{key!r}]", depth + 1)
     elif internals.is_packed(value):
         yield path, value

@@ -24,6 +24,7 @@ from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.purity import written_tensors
 from pytest_modelviz.probe.refusals import refusal
+from pytest_modelviz.probe.sketch_queue import SketchQueue
 from pytest_modelviz.probe.torch_internals import Args, Kwargs, Operator, TorchDispatchMode, tree_map
 from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.records.trace import ForwardTrace
@@ -57,13 +58,21 @@ def with_shadow(
     if reason is not None:
         return trace, reason
     try:
-        with prepared(model, input_data) as ready, in_single_precision(ready, input_data) as converted:
-            recorder = PassRecorder(ready, weight_width=None)
-            with recorder.recording():
-                call(ready, converted)
+        queue = SketchQueue()
+        shadow_trace = _shadow_pass(model, input_data, queue)
+        if not queue.is_complete:
+            shadow_trace = _shadow_pass(model, input_data)
     except Exception as error:  # of the model's own
         return trace, left_out(f"there {refusal(error)}")
-    return replace(trace, shadow=recorder.trace), ""
+    return replace(trace, shadow=shadow_trace), ""
+
+
+def _shadow_pass(model: torch.nn.Module, input_data: ModelInput, queue: SketchQueue | None = None) -> ForwardTrace:
+    with prepared(model, input_data) as ready, in_single_precision(ready, input_data) as converted:
+        recorder = PassRecorder(ready, weight_width=None, queue=queue)
+        with recorder.recording():
+            call(ready, converted)
+    return recorder.trace
 
 
 def reason_against(

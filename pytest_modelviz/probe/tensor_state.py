@@ -10,8 +10,10 @@ from pytest_modelviz.probe.torch_internals import TENSOR_HOOKS, as_subclass, coo
 
 def has_storage(tensor: torch.Tensor) -> bool:
     """Whether a tensor is a view of memory; sparse and nested tensors and some subclasses are not."""
-    if torch.nn.parameter.is_lazy(tensor) or (tensor.is_nested and tensor.layout == torch.strided):
-        return False  # the older nested tensors have neither a shape nor strides
+    if type(tensor) is not torch.Tensor and torch.nn.parameter.is_lazy(tensor):
+        return False
+    if tensor.is_nested and tensor.layout == torch.strided:
+        return False  # the older ones have neither a shape nor strides
     try:
         tensor.untyped_storage()
     except (NotImplementedError, RuntimeError):
@@ -19,7 +21,7 @@ def has_storage(tensor: torch.Tensor) -> bool:
     return True
 
 
-def view_of(tensor: torch.Tensor) -> tuple[object, ...]:
+def view_of(tensor: torch.Tensor) -> tuple[int, torch.Size, tuple[int, ...], int | torch.SymInt, torch.dtype]:
     """The memory that a tensor views, with shape, strides, offset and dtype."""
     return (storage_key(tensor), tensor.shape, tensor.stride(), tensor.storage_offset(), tensor.dtype)
 

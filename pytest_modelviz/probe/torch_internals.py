@@ -14,6 +14,7 @@ without them. The private switches of a process are listed in `switch_names`; on
 | `OpOverload._schema` | names of arguments, and which are mutated | no operator counts as mutating |
 | `Tensor._indices`, `_values` | to compare sparse tensors that are not coalesced | AttributeError |
 | `ScriptObject._type`, `__getstate__` | weights packed for quantised layers | those are not compared |
+| `_C.DispatchKey` | which operators are made of others | AttributeError |
 | `UntypedStorage._cdata` | which tensors share memory | AttributeError |
 | `Tensor._backward_hooks`, `_post_accumulate_grad_hooks` | hooks that a pass leaves behind | they stay |
 """
@@ -21,6 +22,8 @@ without them. The private switches of a process are listed in `switch_names`; on
 from __future__ import annotations
 
 import contextlib
+import functools
+import operator
 import sys
 from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any, cast
@@ -29,21 +32,22 @@ import torch
 import torch.utils._device
 from torch._C import _autograd as autograd
 from torch._C import _functorch as functorch
+from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.nn.modules.batchnorm import _NormBase as StatisticsNorm
 from torch.nn.modules.conv import _ConvNd as ConvNd
 from torch.utils import _python_dispatch as python_dispatch
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import keystr, tree_flatten_with_path, tree_leaves, tree_map, tree_map_only
 
 # Of torch's own names; without these lists a type checker takes them for private imports.
-__all__ = ["BatchNorm", "ConvNd", "FakeTensor", "FakeTensorMode", "StatisticsNorm", "TorchDispatchMode"]
+__all__ = ["BatchNorm", "ConvNd", "FakeTensor", "FakeTensorMode", "OpOverload", "StatisticsNorm", "TorchDispatchMode"]
 __all__ += ["autograd", "functorch", "keystr", "python_dispatch", "tree_flatten_with_path", "tree_leaves"]
 __all__ += ["tree_map", "tree_map_only"]
 
 TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 ORIGINAL_OF_COMPILED = "_orig_mod"
+COMPILER = "torch._dynamo"
 _PACKED_CLASSES = ("__torch__.torch.classes.quantized.", "__torch__.torch.classes.rnn.")
 native = torch._C
 Args = tuple[object, ...]
@@ -51,19 +55,12 @@ Kwargs = dict[str, object]
 Operator = Callable[..., object]
 
 
-def parameter_table(module: torch.nn.Module) -> MutableMapping[str, torch.nn.Parameter | None]:
-    """The parameters that a module has registered itself, also shared ones and those that are None."""
-    return module._parameters
-
-
-def buffer_table(module: torch.nn.Module) -> MutableMapping[str, torch.Tensor | None]:
-    """The buffers that a module has registered itself, also shared ones and those that are None."""
-    return module._buffers
-
-
-def child_table(module: torch.nn.Module) -> MutableMapping[str, torch.nn.Module | None]:
-    """The children that a module has registered, also shared ones and those that are None."""
-    return module._modules
+# A module's own tables, also with what it shares with others and what is None. They are read so many times for each
+# module that the frame of a function would take longer than all else.
+parameter_table: Callable[[torch.nn.Module], MutableMapping[str, torch.nn.Parameter | None]]
+buffer_table: Callable[[torch.nn.Module], MutableMapping[str, torch.Tensor | None]]
+child_table: Callable[[torch.nn.Module], MutableMapping[str, torch.nn.Module | None]]
+parameter_table, buffer_table, child_table = map(operator.attrgetter, ("_parameters", "_buffers", "_modules"))
 
 
 def unsaved_buffer_names(module: torch.nn.Module) -> Iterable[str]:
@@ -126,12 +123,40 @@ def set_compiler_stance(stance: object) -> None:
 
 def is_compiler_imported() -> bool:
     """Whether anything may have been compiled; importing the compiler to ask would take a second."""
-    return "torch._dynamo" in sys.modules
+    return COMPILER in sys.modules
 
 
-def schema_of(operator: object) -> torch.FunctionSchema | None:
+class TorchDispatchMode(python_dispatch.TorchDispatchMode):
+    """torch's dispatch mode, which does not import `torch.compile` at its first operator: that takes over a second.
+
+    torch keeps its compiler from tracing `__torch_dispatch__` with a wrapper that imports the compiler when it is first
+    called. A compiler that nobody has imported traces nothing, so the wrapper is used from its import on.
+    """
+
+    def __init_subclass__(cls, **keywords: object) -> None:
+        plain = cls.__dict__.get("__torch_dispatch__")
+        super().__init_subclass__(**keywords)  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
+        wrapped = cls.__torch_dispatch__
+        if plain is None or plain is wrapped:  # inherited, or a torch that wraps nothing
+            return
+
+        @functools.wraps(plain)
+        def __torch_dispatch__(self: Any, *args: object, **kwargs: object) -> object:  # noqa: N807  # its name in tracebacks
+            compiler = sys.modules.get(COMPILER)  # while it is being imported it neither traces nor can be used
+            return (wrapped if hasattr(compiler, "disable") else plain)(self, *args, **kwargs)
+
+        cls.__torch_dispatch__ = __torch_dispatch__  # type: ignore[method-assign]
+
+
+def schema_of(overload: object) -> torch.FunctionSchema | None:
     """An operator's schema, None for what has none, such as higher-order operators."""
-    return cast("torch.FunctionSchema | None", getattr(operator, "_schema", None))
+    return cast("torch.FunctionSchema | None", getattr(overload, "_schema", None))
+
+
+def is_made_of_others(overload: OpOverload) -> bool:
+    """Whether an operator is nothing but calls of others, for any kind of tensor."""
+    is_registered = overload.namespace != "prim"  # those are attributes, which some subclasses of tensors work out
+    return is_registered and overload.has_kernel_for_dispatch_key(native.DispatchKey.CompositeImplicitAutograd)
 
 
 def higher_order_operators() -> Iterable[torch._ops.HigherOrderOperator]:

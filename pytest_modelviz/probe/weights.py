@@ -10,6 +10,7 @@ from pytest_modelviz.probe.modules import loose_tensors, own_tensors, packed_ten
 from pytest_modelviz.probe.purity import value_at_entry
 from pytest_modelviz.probe.quantised import packed_tensors_of, quantised_values, with_exact_integers
 from pytest_modelviz.probe.sketch import record_tensor, record_together
+from pytest_modelviz.probe.sketch_queue import SketchQueue
 from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX
 from pytest_modelviz.records.tensors import WEIGHT_WIDTH, TensorRecord
 
@@ -25,11 +26,17 @@ class Weights:
     Args:
         modules: (name, module) of the model's modules.
         width: the width of the sketches; None records nothing.
+        queue: where sketches of large parameters wait on their device.
 
     """
 
-    def __init__(self, modules: Iterable[tuple[str, torch.nn.Module]], width: int | None = WEIGHT_WIDTH) -> None:
-        self._width = width
+    def __init__(
+        self,
+        modules: Iterable[tuple[str, torch.nn.Module]],
+        width: int | None = WEIGHT_WIDTH,
+        queue: SketchQueue | None = None,
+    ) -> None:
+        self._width, self._queue = width, queue
         self._records: dict[str, TensorRecord | None] = {}
         self._waiting: dict[int, list[tuple[str, torch.Tensor]]] = {}
         self._names: dict[int, dict[str, str]] = {}
@@ -73,13 +80,15 @@ class Weights:
     def record_waiting(self, module: torch.nn.Module) -> None:
         """Sketch the large parameters of a module whose call has ended."""
         for key, tensor in self._waiting.pop(id(module), ()):
-            self._records[key] = self._record(value_at_entry(tensor))
+            self._record_parameter(key, tensor)
 
     def records(self) -> dict[str, TensorRecord]:
         """The records of all tensors by name, in the order of registration."""
         for key, tensor in itertools.chain.from_iterable(self._waiting.values()):
-            self._records[key] = self._record(value_at_entry(tensor))
+            self._record_parameter(key, tensor)
         self._waiting.clear()
+        if self._queue is not None:
+            self._queue.settle()
         return {key: record for key, record in self._records.items() if record is not None}
 
     def _add_quantised_values(self, own: dict[str, str], local: str, tensor: torch.Tensor) -> None:
@@ -88,6 +97,15 @@ class Weights:
         for suffix, record in quantised_values(tensor):
             own[f"{local}{suffix}"] = f"{key}{suffix}"
             self._records.setdefault(f"{key}{suffix}", record)
+
+    def _record_parameter(self, key: str, parameter: torch.Tensor) -> None:
+        value = value_at_entry(parameter)
+        if self._queue is None:
+            self._records[key] = self._record(value)
+        else:
+            keep = functools.partial(self._records.__setitem__, key)
+            record = self._queue.record(value, self._width or 0, keep, is_kept=True)
+            self._records[key] = with_exact_integers(record, value)
 
     def _record(self, tensor: torch.Tensor) -> TensorRecord:
         return with_exact_integers(record_tensor(tensor, self._width or 0), tensor)

@@ -6,7 +6,7 @@ import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,20 +23,34 @@ _DTYPE = re.compile(  # every dtype of torch, and those it may well have next
 _LEAST_SHARED = 8  # numbers: a reference to fewer takes as much room as the numbers
 
 
+class Position(NamedTuple):
+    """Where the sketches of a record lie: in which of the two arrays, from where on, and how many numbers."""
+
+    is_wide: bool
+    start: int
+    size: int
+
+
 class RowWriter:
-    """The records of a pass as rows of JSON, with their sketches laid end to end."""
+    """The records of a pass as rows of JSON, with their sketches laid end to end.
+
+    Attributes:
+        positions: where the sketches of each record lie, in the order in which they were written.
+
+    """
 
     def __init__(self) -> None:
         self._narrow, self._wide = _SketchWriter(np.float32), _SketchWriter(np.float64)
+        self.positions: list[Position] = []
 
     def row(self, record: TensorRecord) -> dict[str, Any]:
         is_wide = record.sketch.dtype == np.float64
-        sketch = np.concatenate(record.sketches)
-        packed: dict[str, Any] = {
-            "d": record.dtype,
-            "s": list(record.shape),
-            **(self._wide if is_wide else self._narrow).add(sketch),
-        }
+        writer = self._wide if is_wide else self._narrow
+        sketch = record.sketch if record.sketch_without_giants is None else np.concatenate(record.sketches)
+        share = writer.add(sketch)
+        start = share["same"][0] if "same" in share else writer.size - sketch.size
+        self.positions.append(Position(is_wide, start, sketch.size))
+        packed: dict[str, Any] = {"d": record.dtype, "s": list(record.shape), **share}
         if is_wide:
             packed["w"] = 1
         if record.value_count is not None:
@@ -50,12 +64,21 @@ class RowWriter:
         return packed
 
     def arrays(self, prefix: str, structure: Mapping[str, Any]) -> dict[str, Array]:
-        text = json.dumps(structure, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+        narrow, wide = self.sketches()
         return {
-            f"{prefix}.structure": np.frombuffer(zlib.compress(text.encode(), 9), dtype=np.uint8),
-            f"{prefix}.sketches": self._narrow.joined(),
-            f"{prefix}.wide": self._wide.joined(),
+            f"{prefix}.structure": np.frombuffer(zlib.compress(structure_text(structure), 9), dtype=np.uint8),
+            f"{prefix}.sketches": narrow,
+            f"{prefix}.wide": wide,
         }
+
+    def sketches(self) -> tuple[Array, Array]:
+        """The sketches of all records, those in single and those in double precision."""
+        return self._narrow.joined(), self._wide.joined()
+
+
+def structure_text(structure: Mapping[str, Any]) -> bytes:
+    """The structure of a trace as it is compressed."""
+    return json.dumps(structure, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
 
 
 class _SketchWriter:
@@ -65,16 +88,16 @@ class _SketchWriter:
         self._dtype = dtype
         self._sketches: list[Array] = []
         self._positions: dict[bytes, int] = {}
-        self._size = 0
+        self.size = 0
 
     def add(self, sketch: Array) -> dict[str, Any]:
         """Add a sketch; returns how many numbers were laid down for it and, if none, which ones it shares."""
         content = sketch.tobytes()
         if sketch.size >= _LEAST_SHARED and content in self._positions:
             return {"n": 0, "same": [self._positions[content], int(sketch.size)]}
-        self._positions.setdefault(content, self._size)
+        self._positions.setdefault(content, self.size)
         self._sketches.append(sketch)
-        self._size += sketch.size
+        self.size += sketch.size
         return {"n": int(sketch.size)}
 
     def joined(self) -> Array:

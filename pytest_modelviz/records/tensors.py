@@ -5,6 +5,7 @@ The probe makes these records from tensors of torch; everything after it compare
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -91,9 +92,11 @@ class TensorRecord:
     @property
     def statistics(self) -> tuple[float | None, float] | None:
         """Mean, if known, and root mean square; the latter of a large tensor is an estimate, by a few per cent off."""
-        if not self.numbers or not self.sketch.size:
+        numbers = self.numbers
+        if not numbers or not self.sketch.size:
             return None
-        return self._known_mean, norm(self.sketch) / math.sqrt(self.numbers)
+        mean = self._known_mean if self.sketch.size == numbers else self.mean
+        return mean, norm(self.sketch) / math.sqrt(numbers)
 
     @property
     def _known_mean(self) -> float | None:
@@ -148,10 +151,15 @@ def random_signs(index: npt.NDArray[np.uint64], salt: int) -> npt.NDArray[np.flo
     return signs
 
 
+@functools.lru_cache(maxsize=64)  # there are a few widths
+def _narrowing_signs(size: int) -> npt.NDArray[np.float64]:
+    return random_signs(np.arange(size, dtype=np.uint64), 2)
+
+
 def _narrowed(sketch: Sketch, width: int) -> Sketch:
     if sketch.size <= width:
         return sketch
-    signs = random_signs(np.arange(sketch.size, dtype=np.uint64), 2)
+    signs = _narrowing_signs(sketch.size)
     padded = np.zeros(-(-sketch.size // width) * width, np.float64)
     padded[: sketch.size] = sketch * signs
     sums = padded.reshape(-1, width).sum(0)

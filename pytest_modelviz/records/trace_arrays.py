@@ -15,13 +15,20 @@ import numpy as np
 
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Array
+from pytest_modelviz.records.captured_arrays import CapturedArrays
 from pytest_modelviz.records.limits import FIXED
 from pytest_modelviz.records.noise import packed_noise, unpacked_noise
-from pytest_modelviz.records.sketch_version import EARLIER_VERSION, LARGEST_ALIKE, SKETCH_VERSION, sketch_version
+from pytest_modelviz.records.sketch_version import (
+    EARLIER_VERSION,
+    SKETCH_VERSION,
+    sketch_version,
+    sketched_as,
+)
 from pytest_modelviz.records.structure import ModelStructure, ModuleRecord, require_recordable
 from pytest_modelviz.records.tensor_rows import RowWriter, SketchReader, sketch_readers, unpacked_record
 from pytest_modelviz.records.tensors import LARGEST_PIECE, TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf, Leaves
+from pytest_modelviz.records.trace_structure import SHADOW, needs_version, packed_call, structure_of
 from pytest_modelviz.text.strict_json import parse_json
 
 _VERSIONS = (EARLIER_VERSION, SKETCH_VERSION)
@@ -29,7 +36,6 @@ _STATED_VERSION = re.compile(rb'\{"sketch":(\d+),')  # how the structure begins
 # What reading a trace that somebody else has written may raise.
 DAMAGE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, zlib.error)
 _GRADIENT = re.compile(r"\(gradient(?: \d+)?\)")  # keys of observed tensors contain "<" or ">"
-SHADOW = "shadow.structure"  # the array that says that a trace has a shadow
 
 
 def pack_trace(trace: ForwardTrace) -> dict[str, Array]:
@@ -41,24 +47,45 @@ def pack_trace(trace: ForwardTrace) -> dict[str, Array]:
 
     """
     writer = RowWriter()
-    structure = {
-        "sketch": sketch_version() if _needs_version(trace) else EARLIER_VERSION,
-        "modules": {n: [m.class_name, dict(m.config), dict(m.weights)] for n, m in trace.modules.items()},
-        "calls": [_pack_call(call) for call in trace.calls],
-        "tensors": {key: writer.row(record) for key, record in (*trace.tensors.items(), *trace.gradients.items())},
-        "weights": {key: writer.row(record) for key, record in trace.weights.items()},
-        "ties": [list(group) for group in trace.structure.ties],
-    }
+    structure = structure_of(trace, writer)
     arrays = {**writer.arrays("trace", structure), **_pack_noise(trace, "trace")}
     if trace.shadow is not None:
         writer = RowWriter()
         same = trace.shadow.calls == trace.calls
         structure = {
-            "calls": None if same else [_pack_call(call) for call in trace.shadow.calls],
+            "calls": None if same else list(map(packed_call, trace.shadow.calls)),
             "tensors": {key: writer.row(record) for key, record in trace.shadow.tensors.items()},
         }
         arrays |= {**writer.arrays("shadow", structure), **_pack_noise(trace.shadow, "shadow")}
     return arrays
+
+
+def captured_arrays(trace: ForwardTrace, others: Mapping[str, Array] | None = None) -> CapturedArrays:
+    """The arrays of a capture: a trace, which nobody may change any more, and others by name."""
+    version, others = sketch_version(), dict(others or {})
+
+    def pack() -> dict[str, Array]:
+        with sketched_as(version):
+            return {**pack_trace(trace), **others}
+
+    return CapturedArrays(_as_read(trace), version, pack)
+
+
+def _as_read(trace: ForwardTrace) -> ForwardTrace:
+    """A trace as it is after packing and unpacking: without notes and means, and without what nothing refers to."""
+    keys = {key for module in trace.modules.values() for key in module.weights.values()}
+    weights = _without_means(_only(trace.weights, keys))
+    tensors, shadow = _without_means(_of_calls(trace.calls, trace.tensors)), trace.shadow
+    structure = replace(trace.structure, weights=weights)
+    if shadow is not None:
+        own = _without_means(_of_calls(shadow.calls, shadow.tensors))
+        shadow = ForwardTrace(structure, shadow.calls, own)
+    return ForwardTrace(structure, trace.calls, tensors, _without_means(trace.gradients), shadow=shadow)
+
+
+def _without_means(records: Mapping[str, TensorRecord]) -> dict[str, TensorRecord]:
+    unstored = {k: r for k, r in records.items() if r.mean is not None or r.shadow_distance is not None}
+    return {**records, **{k: replace(r, mean=None, shadow_distance=None) for k, r in unstored.items()}}
 
 
 def stated_version(arrays: Mapping[str, Array]) -> int | None:
@@ -66,6 +93,8 @@ def stated_version(arrays: Mapping[str, Array]) -> int | None:
 
     What has no tensor of more than `LARGEST_ALIKE` numbers is of the earlier version: its sketches are the same.
     """
+    if isinstance(arrays, CapturedArrays):
+        return arrays.version if needs_version(arrays.trace) else EARLIER_VERSION
     packed = arrays.get("trace.structure")
     try:
         match = None if packed is None else _STATED_VERSION.match(zlib.decompressobj().decompress(packed.tobytes(), 32))
@@ -81,14 +110,7 @@ def are_sketched_alike(first: Mapping[str, Array], second: Mapping[str, Array]) 
     """
     if None in (versions := {stated_version(arrays) for arrays in (first, second)}) or len(versions) == 1:
         return True
-    return not all(_needs_version(unpack_trace(arrays)) for arrays in (first, second))
-
-
-def _needs_version(trace: ForwardTrace) -> bool:
-    """Whether a trace holds a tensor whose sketch is another one in each version."""
-    shadow = {} if trace.shadow is None else trace.shadow.tensors
-    tables = (trace.tensors, trace.gradients, trace.weights, shadow)
-    return any(record.numbers > LARGEST_ALIKE and record.sketch.size for table in tables for record in table.values())
+    return not all(needs_version(unpack_trace(arrays)) for arrays in (first, second))
 
 
 def is_of_pass(arrays: Mapping[str, Array]) -> bool:
@@ -117,12 +139,24 @@ def unpack_trace(arrays: Mapping[str, Array]) -> ForwardTrace:
         UnreadableBaselineError: the arrays are anything else.
 
     """
+    if isinstance(arrays, CapturedArrays):
+        return arrays.trace
     try:
         return _unpacked(arrays)
     except UnreadableBaselineError:
         raise
     except DAMAGE as error:
         raise damaged_trace(error) from error
+
+
+def holds_nothing_else(trace: ForwardTrace, arrays: Mapping[str, Array]) -> bool:
+    """Whether the structures in arrays that a trace was unpacked from are what it is packed into, key by key."""
+    packed = {key: array for key, array in pack_trace(trace).items() if key in ("trace.structure", SHADOW)}
+    return all(_text(array) == _text(arrays[key]) for key, array in packed.items())
+
+
+def _text(structure: Array) -> bytes:
+    return zlib.decompress(structure.tobytes())
 
 
 def damaged_trace(error: Exception) -> UnreadableBaselineError:
@@ -209,15 +243,6 @@ def _parsed(packed: Array) -> Any:
         return parse_json(text, most_values=FIXED.structure_values)
     except RecursionError as error:
         raise UnreadableBaselineError("its trace is nested absurdly deeply") from error
-
-
-def _pack_call(call: Call) -> list[Any]:
-    outputs = None if call.outputs is None else _pack_leaves(call.outputs)
-    return [call.layer, call.index, call.depth, _pack_leaves(call.inputs), outputs]
-
-
-def _pack_leaves(leaves: Leaves) -> dict[str, Any]:
-    return {path: leaf.tensor if leaf.tensor is not None else [leaf.literal] for path, leaf in leaves.items()}
 
 
 def _unpacked_leaves(packed: Mapping[str, Any], tensors: Mapping[str, TensorRecord]) -> Leaves:

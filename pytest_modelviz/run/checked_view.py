@@ -12,6 +12,7 @@ from pytest_modelviz.pictures.colour import NOT_FINITE
 from pytest_modelviz.pictures.composite import Picture
 from pytest_modelviz.pictures.exhibits import Curve, Exhibit, Graph, Histogram, Node
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.captured_arrays import CapturedArrays
 from pytest_modelviz.records.findings import AnyFinding, Finding
 from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.records.verdict import Cause, Divergence, LayerError, Verdict
@@ -43,6 +44,12 @@ def _mapping(words: str, *types: type) -> Rule:
     )
 
 
+def _or_of_type(kind: type, rule: Rule) -> Rule:
+    """A rule that needs not look at what is of our own type: its items would be computed for that."""
+    words, is_right = rule
+    return words, lambda value: isinstance(value, kind) or is_right(value)
+
+
 def _is_image(value: object) -> bool:
     return isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.shape[2:] == (3,)
 
@@ -66,7 +73,7 @@ _FIELDS: dict[type, dict[str, Rule]] = {
     Capture: {
         "view": _TEXT,
         "facts": _instance("a dict", Mapping),
-        "arrays": _mapping("a dict of NumPy arrays by name", np.ndarray, np.generic),
+        "arrays": _or_of_type(CapturedArrays, _mapping("a dict of NumPy arrays by name", np.ndarray, np.generic)),
         "environment": _mapping("a dict of str by name", str),
         "notes": _TEXTS,
         "layers": _TEXTS,

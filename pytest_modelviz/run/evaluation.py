@@ -30,7 +30,7 @@ from pytest_modelviz.run.settings import Mode
 from pytest_modelviz.storage.baseline_files import Stored, encode_files
 from pytest_modelviz.storage.definitions import is_defined
 from pytest_modelviz.storage.files import lies_in
-from pytest_modelviz.storage.formats import text_sha256, unknown_keys
+from pytest_modelviz.storage.formats import has_metadata, text_sha256, unknown_keys
 from pytest_modelviz.storage.limits import TIMES, limits_for
 from pytest_modelviz.storage.names import Location, display_path, file_folder
 from pytest_modelviz.storage.renaming import foreign_reason
@@ -198,7 +198,7 @@ class CheckEvaluator:
         self._compared_with = self._location
         self._session.decided.add(self._location)
         files = self._baselines.files(self._location, **self._ids) if keeps_files else None
-        if files is None or unknown_keys(files.text):
+        if files is None or unknown_keys(files.text) or (files.arrays is not None and has_metadata(files.arrays)):
             files = encode_files(self._location, self._recordable(), **self._ids)
         files = replace(files, picture=self._picture(files.picture))
         try:

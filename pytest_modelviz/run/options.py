@@ -1,16 +1,13 @@
-"""Every option: its name, its help, and what it takes. On the command line, in ini files and in markers alike."""
+"""Every option: its name and its help, on the command line and in ini files alike; `setting_values` reads the values.
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+Every pytest run loads this module where the package is installed: it imports nothing else of it.
+"""
 
-from pytest_modelviz.compare.tolerance import LayerTolerance
-from pytest_modelviz.records.colormap import Colormap
-from pytest_modelviz.records.shadow import Shadow
+from __future__ import annotations
 
-ORPHANS = ("ignore", "warn", "fail")
-GITHUB = ("auto", "off")
+from typing import NamedTuple
+
+RESULTS_DIR = ".modelviz"  # under rootdir, unless another is chosen
 IGNORE = "modelviz_ignore"  # in ini files and markers alone: a list is no word of a command line
 IGNORE_HELP = "module attributes that are not configuration, as globs such as *._trainer, one per line"
 
@@ -19,18 +16,17 @@ class InvalidSettingError(ValueError):
     """A setting has a value it cannot have; the message names the setting and says what it takes."""
 
 
-@dataclass(frozen=True)
-class Option:
-    """A command-line option and the ini key of the same name. `parse` is None for a flag.
+class Option(NamedTuple):
+    """A command-line option and the ini key of the same name. `metavar` stands for its value, None for a flag.
 
     A flag that is on by `default` has a second option that turns it off, `--no-...`.
     """
 
     name: str
     help: str
-    parse: Callable[[str, str], Any] | None = None
     metavar: str | None = None
     default: bool = False
+    is_number: bool = False
 
     @property
     def ini(self) -> str:
@@ -43,119 +39,11 @@ class Option:
 
     @property
     def is_flag(self) -> bool:
-        return self.parse is None
+        return self.metavar is None
 
     @property
     def ini_type(self) -> str:
-        return "bool" if self.is_flag else "float" if self.parse is parse_tolerance else "string"
-
-
-def parse_tolerance(name: str, text: Any) -> float:
-    """A tolerance: a finite number, not negative."""
-    try:
-        value = float(text)
-    except (TypeError, ValueError):
-        value = math.nan
-    if isinstance(text, bool) or not 0.0 <= value < math.inf:
-        raise InvalidSettingError(f"{name} takes a number that is not negative, such as 1e-4, not {text!r}")
-    return value
-
-
-def parse_folder(name: str, text: str) -> str:
-    """A folder's path, absolute or relative to rootdir."""
-    if not text.strip() or "\0" in text:
-        raise InvalidSettingError(f"{name} takes a folder, not {text!r}")
-    if "://" in text:
-        raise InvalidSettingError(f"{name} takes a folder of this machine, not {text!r}")
-    return text
-
-
-def parse_location(name: str, text: str) -> str:
-    """A folder, or a URL that fsspec knows."""
-    if "://" not in text:
-        return parse_folder(name, text)
-    import fsspec
-
-    protocol, _, path = text.partition("://")
-    if protocol not in fsspec.available_protocols():
-        raise InvalidSettingError(f"{name} takes a folder or a URL such as s3://bucket/baselines; {text!r} is neither")
-    if not path.strip("/"):
-        raise InvalidSettingError(
-            f"{name} takes a URL of a folder, such as {protocol}://bucket/baselines, not {text!r}"
-        )
-    if protocol in ("file", "local"):
-        from fsspec.implementations.local import LocalFileSystem
-
-        return str(LocalFileSystem._strip_protocol(text))
-    return text
-
-
-def parse_variant(name: str, text: Any) -> str:
-    """The name of a platform."""
-    if not isinstance(text, str) or not text.strip() or not text.isprintable():
-        raise InvalidSettingError(f"{name} takes a name such as cuda or macos-arm64, not {text!r}")
-    return text
-
-
-def parse_orphans(name: str, text: str) -> str:
-    """What becomes of a run that finds baselines whose test is gone."""
-    if text not in ORPHANS:
-        raise InvalidSettingError(f"{name} takes {', '.join(ORPHANS[:-1])} or {ORPHANS[-1]}, not {text!r}")
-    return text
-
-
-def parse_github(name: str, text: str) -> str:
-    """Whether a run on GitHub Actions writes a summary and annotations."""
-    if text not in GITHUB:
-        raise InvalidSettingError(f"{name} takes {' or '.join(GITHUB)}, not {text!r}")
-    return text
-
-
-def parse_attribute_globs(name: str, value: Any) -> tuple[str, ...]:
-    """Globs of attributes: texts such as `*._trainer`, alone or several in a list."""
-    given = [value] if isinstance(value, str) else value
-    are_texts = isinstance(given, (list, tuple, set, frozenset)) and all(isinstance(text, str) for text in given)
-    globs = [glob for text in given for glob in text.split()] if are_texts else []
-    if not are_texts or not all(glob.isprintable() for glob in globs) or (not globs and value):
-        raise InvalidSettingError(f"{name} takes globs of attributes such as '*._trainer', not {value!r}")
-    return tuple(globs)
-
-
-def parse_layer_tolerances(name: str, mapping: Any, key: str | None = None) -> tuple[LayerTolerance, ...]:
-    """A mapping of layer globs to tolerances: numbers for `key`, or mappings with `rtol` and `atol`.
-
-    Without a `key` a number is an rtol.
-    """
-    if not isinstance(mapping, Mapping):
-        raise InvalidSettingError(f"{name} takes a mapping of layer globs to tolerances, not {mapping!r}")
-    made = []
-    for pattern, value in mapping.items():
-        if not isinstance(pattern, str):
-            raise InvalidSettingError(f"{name} takes globs of layer names such as 'layer4.*', not {pattern!r}")
-        given = value if isinstance(value, Mapping) and key is None else {key or "rtol": value}
-        if not given or not set(given) <= {"rtol", "atol"}:
-            raise InvalidSettingError(f"{name} takes rtol and atol for {pattern!r}, not {value!r}")
-        label = f"{name} for {pattern!r}"
-        made.append(LayerTolerance(pattern, **{k: parse_tolerance(f"{label}, {k},", v) for k, v in given.items()}))
-    return tuple(made)
-
-
-def parse_shadow(name: str, text: Any) -> Shadow:
-    """When a pass in lower precision is repeated in float32."""
-    try:
-        return Shadow(text)
-    except ValueError:
-        choices = [choice.value for choice in Shadow]
-        raise InvalidSettingError(f"{name} takes {', '.join(choices[:-1])} or {choices[-1]}, not {text!r}") from None
-
-
-def parse_colormap(name: str, text: Any) -> Colormap:
-    """The colour map of heatmaps."""
-    try:
-        return Colormap(text)
-    except ValueError:
-        choices = [choice.value for choice in Colormap]
-        raise InvalidSettingError(f"{name} takes {', '.join(choices[:-1])} or {choices[-1]}, not {text!r}") from None
+        return "bool" if self.is_flag else "float" if self.is_number else "string"
 
 
 OPTIONS = (
@@ -167,53 +55,45 @@ OPTIONS = (
     Option(
         "--modelviz-baseline-dir",
         "folder of the baselines, or a URL such as s3://bucket/baselines (default: baselines under rootdir)",
-        parse_location,
         "DIR",
     ),
-    Option(
-        "--modelviz-results-dir", "folder for what a run writes (default: .modelviz under rootdir)", parse_folder, "DIR"
-    ),
+    Option("--modelviz-results-dir", "folder for what a run writes (default: .modelviz under rootdir)", "DIR"),
     Option(
         "--modelviz-rtol",
         "relative tolerance (default: what rounding does to each layer, as measured when recording, within bounds by "
         "dtype and device: 1e-6 to 1e-4 for float32)",
-        parse_tolerance,
         "X",
+        is_number=True,
     ),
     Option(
         "--modelviz-atol",
         "absolute tolerance; for maps, a fraction of the peak",
-        parse_tolerance,
         "X",
+        is_number=True,
     ),
     Option(
         "--modelviz-variant",
         "use a platform's own baselines where they exist, else the common ones",
-        parse_variant,
         "NAME",
     ),
     Option(
         "--modelviz-orphans",
         "what to do about baselines whose test is gone: ignore, warn (default) or fail",
-        parse_orphans,
         "WHAT",
     ),
     Option(
         "--modelviz-shadow",
         "repeat passes in lower precision in float32: always, never, or auto where memory and time allow it (default)",
-        parse_shadow,
         "WHEN",
     ),
     Option(
         "--modelviz-colormap",
         "colours of heatmaps laid over a photograph: inferno (default), viridis, cividis or jet",
-        parse_colormap,
         "NAME",
     ),
     Option(
         "--modelviz-github",
         "on GitHub Actions, add what did not match to the job's summary and annotate the lines: auto (default) or off",
-        parse_github,
         "WHEN",
     ),
     Option("--modelviz-html", "write report.html into the results folder (default)", default=True),

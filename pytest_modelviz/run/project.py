@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from iniconfig import IniConfig, ParseError
 
-from pytest_modelviz.run.options import OPTIONS, parse_location
+from pytest_modelviz.run.options import OPTIONS
+from pytest_modelviz.run.setting_values import PARSERS, parse_location
 from pytest_modelviz.run.settings import Settings
 from pytest_modelviz.storage.names import display_path
 from pytest_modelviz.text.printable import command_line
@@ -46,9 +47,9 @@ class Project:
                 given = word.partition("=")[2] or following
         option = next(option for option in OPTIONS if option.name == name)
         value = given or self.ini.get(option.ini)
-        if value is None or option.parse is None or value == "":
+        if value is None or option.is_flag or value == "":
             return None
-        return str(option.parse(f"{option.ini} of the project in {self.root}", str(value)))
+        return str(PARSERS[option.name](f"{option.ini} of the project in {self.root}", str(value)))
 
 
 def find_project(start: Path) -> Project:

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field, replace
 
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.probe.threads import sharing_cores
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.check_result import CheckResult
 from pytest_modelviz.reports.tensorboard import EventFiles
@@ -19,12 +20,14 @@ from pytest_modelviz.storage.store import Store
 class Session:
     """The checks of one process. `run_id` names the run, `worker` the process within it, `folder` its event files.
 
+    `workers` is how many processes of the run check models at the same time, and share the cores of the machine.
     `decided` are the baselines that this process has recorded or found to match.
     """
 
     run_id: str
     worker: str = "main"
     folder: str = ""
+    workers: int = 1
     _events: EventFiles | None = field(default=None, init=False)
     _baselines: dict[str, Store] = field(default_factory=dict, init=False)
     _owners: dict[str, str] = field(default_factory=dict, init=False)
@@ -32,6 +35,10 @@ class Session:
 
     def check(self, check: Check) -> tuple[Capture, CheckResult]:
         """Make one check; return what was captured and what has become of it."""
+        with sharing_cores(self.workers):
+            return self._check(check)
+
+    def _check(self, check: Check) -> tuple[Capture, CheckResult]:
         started = time.perf_counter()
         if check.settings.mode is not Mode.OFF:
             self._claim(check)

@@ -12,7 +12,7 @@ from typing import Any
 from pytest_modelviz.compare.tolerance import LayerTolerance
 from pytest_modelviz.records.colormap import Colormap
 from pytest_modelviz.records.shadow import Shadow
-from pytest_modelviz.run import options
+from pytest_modelviz.run import options, setting_values
 from pytest_modelviz.storage.results import ResultsFolder
 from pytest_modelviz.text.printable import quoted
 
@@ -81,6 +81,20 @@ class Settings:
     def results_folder(self) -> ResultsFolder:
         return ResultsFolder(self.results_dir, configured=self.results_dir_is_configured)
 
+    @property
+    def concerns_every_test(self) -> bool:
+        """Whether the run has something to say even where no test makes a check."""
+        return self.mode is not Mode.OFF or self.require
+
+    def data_folders(self) -> list[Path]:
+        """The folders of this machine in which there is data, and nothing that pytest may run.
+
+        In a run that compares nothing a folder `baselines` is another tool's, unless somebody has chosen it.
+        """
+        has_baselines = self.mode is not Mode.OFF or self.baseline_dir_is_configured
+        baselines = [self.baseline_dir] if has_baselines and isinstance(self.baseline_dir, Path) else []
+        return [self.results_dir, *baselines]
+
     def marked(self, markers: Sequence[Mapping[str, Any]]) -> Settings:
         """With the keywords of `@pytest.mark.modelviz(...)`, the closest marker first.
 
@@ -105,18 +119,20 @@ class Settings:
     def _with(self, key: str, value: Any) -> Settings:
         label = f"the marker's {key}"
         if key == "variant":
-            return replace(self, variant=None if value is None else options.parse_variant(label, value))
+            return replace(self, variant=None if value is None else setting_values.parse_variant(label, value))
         if key == "ignore":
-            return replace(self, ignored=self.ignored + options.parse_attribute_globs(label, value))
+            return replace(self, ignored=self.ignored + setting_values.parse_attribute_globs(label, value))
         if key == "layers":
-            return replace(self, layers=self.layers + options.parse_layer_tolerances("the marker modelviz", value))
+            return replace(
+                self, layers=self.layers + setting_values.parse_layer_tolerances("the marker modelviz", value)
+            )
         return self._tolerating(key, label, value)
 
     def _tolerating(self, key: str, label: str, value: Any) -> Settings:
         """With an rtol or atol: a number for all layers, or a mapping of layer globs that refines what holds."""
         if isinstance(value, Mapping):
-            return replace(self, layers=self.layers + options.parse_layer_tolerances(label, value, key))
-        number: dict[str, Any] = {key: options.parse_tolerance(label, value)}
+            return replace(self, layers=self.layers + setting_values.parse_layer_tolerances(label, value, key))
+        number: dict[str, Any] = {key: setting_values.parse_tolerance(label, value)}
         nothing: dict[str, Any] = {key: None}
         others = tuple(replace(layer, **nothing) for layer in self.layers)
         return replace(self, layers=tuple(o for o in others if (o.rtol, o.atol) != (None, None)), **number)
@@ -142,10 +158,12 @@ def read_settings(command_line: Mapping[str, Any], ini: Mapping[str, Any], rootd
         for source, label in ((command_line, option.name), (ini, option.ini)):
             value = source.get(option.name)
             if value is not None and (value != "" or source is command_line):
-                values[option.name] = bool(value) if option.parse is None else option.parse(label, value)
+                values[option.name] = (
+                    bool(value) if option.is_flag else setting_values.PARSERS[option.name](label, value)
+                )
                 break
     baselines = values.get("--modelviz-baseline-dir", "baselines")
-    results = rootdir / values.get("--modelviz-results-dir", ".modelviz")
+    results = rootdir / values.get("--modelviz-results-dir", options.RESULTS_DIR)
     if "://" not in baselines:
         baselines = rootdir / baselines
         _keep_apart(baselines, results, rootdir)
@@ -156,7 +174,7 @@ def read_settings(command_line: Mapping[str, Any], ini: Mapping[str, Any], rootd
         baseline_dir_is_configured="--modelviz-baseline-dir" in values,
         results_dir=results,
         results_dir_is_configured="--modelviz-results-dir" in values,
-        ignored=options.parse_attribute_globs(options.IGNORE, ini.get(options.IGNORE) or ()),
+        ignored=setting_values.parse_attribute_globs(options.IGNORE, ini.get(options.IGNORE) or ()),
         **{key: values[f"--modelviz-{key}"] for key in _PLAIN if f"--modelviz-{key}" in values},
         repeated=" ".join(
             quoted(f"{option.name}={command_line[option.name]}")

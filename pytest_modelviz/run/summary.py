@@ -163,7 +163,8 @@ class RunSummary:
             self._folder.marks.clear()
             if facts.tensorboard is not None:
                 self._report("the event files", lambda: write_run_events(self._folder, result, review()))
-        if self._settings.html:
+        has_content = results or self._judgement.orphans or self._folder.report.exists()  # else it would say nothing
+        if self._settings.html and has_content:
             from pytest_modelviz.reports.html import write_report
             from pytest_modelviz.reports.report_page import Wording
 

@@ -57,7 +57,7 @@ def require_expandable(arrays: Mapping[str, Array], most: int) -> None:
                     break
         except zlib.error as error:
             raise packed.damage(f" ({error})") from error
-        if size != packed.size or not inflater.eof:
+        if size != packed.size or not inflater.eof or inflater.unused_data:
             raise packed.damage()
 
 
@@ -113,7 +113,7 @@ def _inflated(packed: _Packed) -> Array:
         raw = inflater.decompress(packed.data, packed.size + 1)
     except zlib.error as error:
         raise packed.damage(f" ({error})") from error
-    if len(raw) != packed.size or not inflater.eof:
+    if len(raw) != packed.size or not inflater.eof or inflater.unused_data:
         raise packed.damage()
     planes = np.frombuffer(raw, np.uint8).reshape(packed.dtype.itemsize, -1)
     array = np.frombuffer(planes.T.tobytes(), packed.dtype).reshape(packed.shape)

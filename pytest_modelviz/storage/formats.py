@@ -82,6 +82,12 @@ def unknown_keys(data: bytes) -> list[str]:
     return sorted(decode_json(data).keys() - _KEYS)
 
 
+def has_metadata(arrays: bytes) -> bool:
+    """Whether safetensors bytes that can be read hold texts beside their arrays, which this version does not write."""
+    length = int.from_bytes(arrays[:_LENGTH_BYTES], "little")
+    return "__metadata__" in parse_json(arrays[_LENGTH_BYTES : _LENGTH_BYTES + length])
+
+
 def content_digest(document: Mapping[str, Any]) -> str:
     """The digest of what is compared, however it is laid out in the file.
 

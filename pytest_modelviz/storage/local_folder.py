@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.storage.files import files_below, new_file, regular_file
@@ -24,9 +25,13 @@ class LinkedFolderError(OSError):
 
 
 class LocalFolder:
-    """A folder of this machine, whose content is untrusted. No symbolic link is followed out of it."""
+    """A folder of this machine, whose content is untrusted. No symbolic link is followed out of it.
+
+    A file is whole however its process ends. Results, which another run can make again, may be lost if the power fails.
+    """
 
     supports_atomic_rename = True
+    _survives_power_loss = False
     _root_may_be_link = True
 
     def __init__(self, root: Path) -> None:
@@ -94,7 +99,7 @@ class LocalFolder:
                 raise LinkedFolderError(path)
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a temporary file, flush it to the disk, then rename it. A link is replaced, its target is not."""
+        """Write a temporary file, then rename it. A link is replaced, its target is not."""
         self._refuse_linked_folder(name)
         with contextlib.suppress(FileNotFoundError):  # removed by a process that cannot see this one
             self._write(name, data)
@@ -103,20 +108,27 @@ class LocalFolder:
 
     def _write(self, name: str, data: bytes) -> None:
         path = self.root / name
-        self.root.mkdir(parents=True, exist_ok=True)
-        for folder in self._way(name)[1:-1]:  # mkdir(parents=True) calls itself for each, which may be thousands
-            folder.mkdir(exist_ok=True)
         beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            with new_file(beside) as file:
+            with self._new_file(name, beside) as file:
                 file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+                if self._survives_power_loss:
+                    file.flush()
+                    os.fsync(file.fileno())
             beside.replace(path)
         except BaseException:
             with contextlib.suppress(OSError):
                 beside.unlink(missing_ok=True)
             raise
+
+    def _new_file(self, name: str, beside: Path) -> BinaryIO:
+        """A new file beside that of this name, in a folder that is made where there is none."""
+        with contextlib.suppress(FileNotFoundError):
+            return new_file(beside)
+        self.root.mkdir(parents=True, exist_ok=True)
+        for folder in self._way(name)[1:-1]:  # mkdir(parents=True) calls itself for each, which may be thousands
+            folder.mkdir(exist_ok=True)
+        return new_file(beside)
 
     def move(self, old: str, new: str) -> None:
         if os.path.lexists(self.root / old):
@@ -188,6 +200,8 @@ class BaselineFolder(LocalFolder):
     They may lead anywhere: a baseline is its own proof, by the digests in it. What is written is a file of its own.
     The first file brings rules for git with it.
     """
+
+    _survives_power_loss = True
 
     def __init__(self, root: Path, *, configured: bool = True) -> None:
         """The folder itself may be a link only where the user has `configured` it: else it may come with a checkout."""

@@ -9,6 +9,7 @@ Which file system it is plays no part: a baseline recorded on one machine is fou
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import posixpath
 import re
@@ -51,12 +52,12 @@ class Location:
         owner = document["nodeid"] if nodeid is None else nodeid
         return cls.of(owner, document["name"], variant if isinstance(variant, str) else None)
 
-    @property
+    @functools.cached_property
     def path(self) -> PurePosixPath:
         """The files without their endings, relative to the baselines' folder."""
         return self.folder / self.stem
 
-    @property
+    @functools.cached_property
     def earlier(self) -> Location | None:
         """Where versions before this one kept the same baseline, if that is somewhere else: the store looks there too.
 

@@ -1,7 +1,10 @@
 """Names in the order in which people count."""
 
+import functools
 import re
 import unicodedata
+
+_DIGITS = re.compile(r"(\d+)")
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
@@ -9,9 +12,10 @@ def natural(name: str) -> list[tuple[int, int, str]]:
 
     Of two numbers the longer one is larger, as digits: Python makes no integers of more than a few thousand of them.
     """
-    return [_number(piece) if piece.isdecimal() else (1, 0, piece) for piece in re.split(r"(\d+)", name) if piece]
+    return [_number(piece) if piece.isdecimal() else (1, 0, piece) for piece in _DIGITS.split(name) if piece]
 
 
+@functools.lru_cache(maxsize=256)
 def _number(digits: str) -> tuple[int, int, str]:
     if not digits.isascii():  # digits of another script count the same
         digits = "".join(str(unicodedata.decimal(digit)) for digit in digits)

@@ -80,8 +80,8 @@ def printable_lines(text: str) -> str:
 
 def printable_json(text: str) -> str:
     """The text of a JSON document, with the same meaning, of which no line commands a terminal or a CI system."""
-    if not text.isprintable():
-        text = "".join(c if c == "\n" or c.isprintable() else _json(c) for c in text)
+    lines = text.split("\n")  # of which hardly any needs a look at each of its characters
+    text = "\n".join(line if line.isprintable() else _json_line(line) for line in lines)
     return _WORKFLOW_COMMAND.sub(lambda match: _json(match[0]), text) if "##" in text else text
 
 
@@ -108,6 +108,10 @@ def _written_out(character: str) -> str:
 
 def _without_command(match: re.Match[str]) -> str:
     return "\\x23" if match[0] == "#" else f"{match[1]}\\x3a"
+
+
+def _json_line(line: str) -> str:
+    return "".join(character if character.isprintable() else _json(character) for character in line)
 
 
 def _json(character: str) -> str:

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -15,25 +13,6 @@ TWO = (
     "from net import *\ndef test_a(feature_maps):\n    feature_maps(load(), photo())\n"
     "def test_b(model_summary):\n    model_summary(load())\n"
 )
-
-
-def test_importing_the_plugin_imports_nothing_heavy():
-    code = (
-        "import sys, pytest_modelviz.plugin; from pytest_modelviz import FeatureMapsFixture, ViewFixture, whole_output;"
-        "print([m for m in ('torch', 'numpy', 'PIL', 'matplotlib', 'tensorboard', 'safetensors') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
-def test_a_run_that_uses_no_fixture_imports_nothing_heavy(pytester):
-    pytester.makepyfile("def test_nothing(): pass")
-    pytester.makeconftest(
-        "def pytest_unconfigure():\n    import sys\n    print('heavy:', {'torch', 'numpy', 'PIL'} & set(sys.modules))\n"
-    )
-    others = [word for name in ("hypothesispytest", "cacheprovider", "randomly") for word in ("-p", f"no:{name}")]
-    result = pytester.runpytest_subprocess("--modelviz", *others)
-    result.stdout.fnmatch_lines(["heavy: set()"])
 
 
 def test_the_last_run_s_candidates_and_results_are_forgotten(project):

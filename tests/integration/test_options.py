@@ -92,7 +92,7 @@ class TestUpdates:
         before = project.files()
         store, ids = Store(project.path / "baselines"), {"nodeid": "test_net.py::test_net", "name": "feature_maps"}
         capture = store.load(Location.of(**ids), **ids).capture
-        trace = unpack_trace(capture.arrays)
+        trace = unpack_trace(dict(capture.arrays))
         trace.modules["head"].config["defaults"] = "bias=None"
         forged = dataclasses.replace(capture, arrays={**capture.arrays, **pack_trace(trace)})
         store.save(Location.of(**ids), forged, **ids)

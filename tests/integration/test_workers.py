@@ -188,3 +188,44 @@ def test_baselines_are_not_judged_by_doctests_of_their_file(project):
     project.test(TESTS)
     project.run_once("--modelviz-update")
     project.run("--modelviz", "--modelviz-orphans=fail", "--doctest-modules", "test_net.py").assert_outcomes(passed=6)
+
+
+THREADS = """
+import os
+import pytest
+import torch
+from pytest_modelviz.probe.threads import available_cores
+from torch import nn
+
+SEEN = []
+WORKERS = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+
+
+class Net(nn.Module):
+    def forward(self, x):
+        SEEN.append(torch.get_num_threads())
+        if x.sum() < 0:
+            raise ValueError("negative")
+        return x + 1
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("number", [1, 2 * available_cores()])
+def test_threads(feature_maps, number, sign):
+    SEEN.clear()
+    torch.set_num_threads(number)
+    if sign > 0:
+        feature_maps(Net(), torch.ones(3))
+    else:
+        with pytest.raises(ValueError, match="negative"):
+            feature_maps(Net(), -torch.ones(3))
+    share = available_cores() // WORKERS if WORKERS > 1 else number
+    assert set(SEEN) == {min(number, max(1, share))}
+    assert torch.get_num_threads() == number
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_share_the_cores_and_leave_the_number_of_threads(project, workers):
+    project.test(THREADS)
+    project.run_apart("--modelviz-update", f"-n{workers}").assert_outcomes(passed=4)

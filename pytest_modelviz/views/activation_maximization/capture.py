@@ -14,7 +14,7 @@ from pytest_modelviz.probe.layer_names import find_layer
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.records.capture import Array, Capture
-from pytest_modelviz.records.trace_arrays import pack_trace
+from pytest_modelviz.records.trace_arrays import captured_arrays
 from pytest_modelviz.text.strict_json import JsonObject
 from pytest_modelviz.views.activation_maximization import compare as comparison
 from pytest_modelviz.views.activation_maximization import pictures
@@ -66,14 +66,15 @@ class ActivationMaximizationView:
             ascent = self._ascend(model, self._start[None])
         gradients = _climb(ascent).gradients
         ascent.trace.gradients.update((gradient_key(at), record) for at, record in enumerate(gradients))
-        arrays: dict[str, Array] = {"curves": ascent.curves, **pack_trace(ascent.trace)}
+        arrays: dict[str, Array] = {"curves": ascent.curves}
         pictures, scales = _small(ascent.images)
         if pictures is not None:
             arrays |= {"images": pictures, "scales": scales}
         result = ActivationMaximization(ascent.images.numpy(), ascent.curves, self._layer, self._filters)
         notes = (*coverage_notes(self.model, ascent.trace), *_quality_notes(ascent, self._filters))
         around = environment(self.model, self._start)
-        return Capture(self.view, self._facts(ascent), arrays, around, result, notes, tuple(ascent.trace.modules))
+        captured = captured_arrays(ascent.trace, arrays)
+        return Capture(self.view, self._facts(ascent), captured, around, result, notes, tuple(ascent.trace.modules))
 
     def with_noise(self, capture: Capture[ActivationMaximization]) -> Capture[ActivationMaximization]:
         """The same capture with how far rounding may take its climb."""

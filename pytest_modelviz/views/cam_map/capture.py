@@ -27,10 +27,10 @@ from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.thumbnails import shrink
 from pytest_modelviz.probe.value_changes import with_value_changes
-from pytest_modelviz.records.capture import Array, Capture
+from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.explanation_shadow import explanation_shadow, stored_targets, without_shadow
 from pytest_modelviz.records.shadow import Shadow
-from pytest_modelviz.records.trace_arrays import pack_trace
+from pytest_modelviz.records.trace_arrays import captured_arrays
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.strict_json import JsonValue
 from pytest_modelviz.views.cam_map import library, pictures
@@ -194,7 +194,7 @@ class CamMapView:
         }
         facts |= {key: value for key, value in optional.items() if value} | precision_facts(trace)
         inputs = input_pictures(self._input, len(raw)) if raw.ndim > 2 else {}  # a sequence is no picture
-        arrays: dict[str, Array] = {"map": raw, **pack_trace(trace), **inputs}
+        arrays = captured_arrays(trace, {"map": raw, **inputs})
         notes = (*coverage_notes(self.model, trace), *target_notes(scores), *_quality_notes(raw, names))
         return Capture(
             self.view, facts, arrays, environment(self.model, self._input), result, notes, tuple(trace.modules)

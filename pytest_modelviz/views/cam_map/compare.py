@@ -26,7 +26,7 @@ from pytest_modelviz.compare.explanations import (
     worse,
 )
 from pytest_modelviz.compare.readable import require_rows
-from pytest_modelviz.compare.stored import stored_trace
+from pytest_modelviz.compare.stored import trace_pair
 from pytest_modelviz.compare.tensors import fair_size
 from pytest_modelviz.compare.tolerance import ROUNDING, Tolerances
 from pytest_modelviz.records.capture import Capture
@@ -79,7 +79,7 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
 
     @functools.cache
     def forward() -> Verdict:
-        old, new = (stored_trace(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
+        old, new = trace_pair(baseline.arrays, actual.arrays, tolerances.ignored)
         return compare_forward_passes(old, new, tolerances, around)
 
     has_kinks = differentiates(method) and not actual.facts.get("smooth")

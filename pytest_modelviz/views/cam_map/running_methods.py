@@ -23,7 +23,8 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.forward import call, copy_model
 from pytest_modelviz.probe.layer_names import find_layer
 from pytest_modelviz.probe.process import process_untouched
-from pytest_modelviz.views.cam_map.library import grad_cam, known_methods
+from pytest_modelviz.views.cam_map import partial_import
+from pytest_modelviz.views.cam_map.library import method_class, target_class
 from pytest_modelviz.views.cam_map.records import Map
 
 PutImage = Callable[[torch.Tensor], object]
@@ -111,16 +112,15 @@ def running_map(
     if is_sequence:
         image, put, reshape = image[:, :, None], _of_rows(put), None if reshape is None else _rows_of(reshape)
     stand_in = _StandIn(model, layer, put, targets, image.dtype)
-    module = grad_cam()
     unscaled: list[npt.NDArray[np.floating]] = []
     cam_class = _recording_class(
-        getattr(module, known_methods()[method]),
+        method_class(method),
         "aggregate_multi_layers" if layer is None else "get_cam_image",
         unscaled,
     )
     options: dict[str, object] = {"reshape_transform": reshape} if layer is not None and layer.layout is None else {}
     if method == "ablationcam":
-        options["ablation_layer"] = module.AblationLayerVit() if options else module.AblationLayer()
+        options["ablation_layer"] = partial_import.exported("AblationLayerVit" if options else "AblationLayer")()
     # fused kernels of attention have no second derivative, which ShapleyCAM takes
     kernels = torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
     try:
@@ -164,9 +164,7 @@ def _recording_class(cam_class: type, method: str, unscaled: list[npt.NDArray[np
 
 
 def _function(target: int | TargetFunction) -> TargetFunction:
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-
-    return target if callable(target) else ClassifierOutputTarget(target)
+    return target if callable(target) else target_class("ClassifierOutputTarget")(target)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, cast
 
@@ -24,6 +24,7 @@ from pytest_modelviz.probe.fake import only_shapes
 from pytest_modelviz.probe.forward import ModelInput, call, prepared, require_model
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.shadow import with_shadow
+from pytest_modelviz.probe.sketch_queue import SketchQueue
 from pytest_modelviz.records.capture import Capture, Result_co
 from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.records.sketch_version import sketch_version
@@ -35,9 +36,10 @@ from pytest_modelviz.views.feature_maps.records import FeatureMaps
 from pytest_modelviz.views.feature_maps.thumbnails import ThumbnailCollector
 from pytest_modelviz.views.input_pictures import input_pictures
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
+from pytest_modelviz.views.model_summary.contents import contents_of
 from pytest_modelviz.views.model_summary.flops import MultAdds, counted_pass
 from pytest_modelviz.views.model_summary.records import ModelSummary
-from pytest_modelviz.views.model_summary.summary import SummaryPass, caches_of, table_without_pass, unsaved_shapes
+from pytest_modelviz.views.model_summary.summary import SummaryPass
 
 
 @dataclass(frozen=True)
@@ -123,16 +125,30 @@ class CombinedCapture:
         return captures
 
     def _captures_of_pass(self, kind: type[PassRecorder]) -> dict[str, Capture]:
-        with prepared(self._model, self._input, grad=self._cam is not None) as model, only_shapes(model):
-            run = functools.partial(self._pass, kind, model)
-            return run(None) if self._summary is None else counted_pass(model, self._input, run)
+        queue = SketchQueue()
+        captures = self._captures_with(queue, kind)
+        return captures if queue.is_complete else self._captures_with(None, kind)
 
-    def _pass(self, kind: type[PassRecorder], model: torch.nn.Module, counter: MultAdds | None) -> dict[str, Capture]:
+    def _captures_with(self, queue: SketchQueue | None, kind: type[PassRecorder]) -> dict[str, Capture]:
+        run = functools.partial(self._pass, functools.partial(kind, queue=queue))
+        if self._summary is not None:
+            return counted_pass(self._model, self._prepared, run)
+        with self._prepared() as model:
+            return run(model, None)
+
+    @contextlib.contextmanager
+    def _prepared(self) -> Iterator[torch.nn.Module]:
+        with prepared(self._model, self._input, grad=self._cam is not None) as model, only_shapes(model):
+            yield model
+
+    def _pass(
+        self, recorder_of: Callable[..., PassRecorder], model: torch.nn.Module, counter: MultAdds | None
+    ) -> dict[str, Capture]:
         collector = ThumbnailCollector(model, None) if self._maps is not None else None
         recorder = ActivationRecorder([self._layer], self._input) if self._layer is not None else None
         observers = [observer for observer in (counter, collector, recorder) if observer is not None]
-        pass_recorder = kind(model, observers)
-        before = unsaved_shapes(model)
+        pass_recorder = recorder_of(model, observers)
+        contents = None if self._summary is None else contents_of(model)
         with contextlib.nullcontext() if counter is None else counter.counting(), pass_recorder.recording():
             output = call(model, self._input)
         trace = pass_recorder.trace
@@ -145,10 +161,10 @@ class CombinedCapture:
             if recorder is not None:  # as a pass without gradients gives it, as far as containers can be rebuilt
                 output = rebuild(output, lambda item: item.detach() if isinstance(item, torch.Tensor) else item)
             self._observed = trace, collector, input_pictures(self._input), output
-        if self._summary is not None:
+        if self._summary is not None and contents is not None:
             own = {} if counter is None else counter.own
-            observed = SummaryPass(trace.without_dtypes(), own, caches_of(before, unsaved_shapes(model)))
-            captures["model_summary"] = self._summary.captured(model, observed, table_without_pass(model))
+            observed = SummaryPass(trace.without_dtypes(), own, contents.caches(model))
+            captures["model_summary"] = self._summary.captured(contents, observed, is_table_of_pass=False)
         return captures
 
 

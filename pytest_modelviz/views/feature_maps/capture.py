@@ -22,13 +22,14 @@ from pytest_modelviz.probe.noise import with_noise
 from pytest_modelviz.probe.pass_recorder import CallObserver, PassRecorder
 from pytest_modelviz.probe.shadow import with_shadow
 from pytest_modelviz.probe.sketch import record_tensor
+from pytest_modelviz.probe.sketch_queue import SketchQueue
 from pytest_modelviz.probe.top_classes import top_class_facts
 from pytest_modelviz.probe.value_changes import with_value_changes
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.records.tensors import NATIVE_WIDTH, WEIGHT_WIDTH
 from pytest_modelviz.records.trace import ForwardTrace
-from pytest_modelviz.records.trace_arrays import pack_noise, pack_trace
+from pytest_modelviz.records.trace_arrays import captured_arrays, pack_noise, pack_trace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.strict_json import JsonObject
 from pytest_modelviz.views.coverage_notes import coverage_notes
@@ -76,14 +77,22 @@ class FeatureMapsView:
         return self.captured(trace, collector, input_pictures(self._input), output, note)
 
     def _pass(
-        self, kind: type[PassRecorder], *observers: CallObserver, record: RecordTensor = record_tensor
+        self,
+        kind: type[PassRecorder],
+        *observers: CallObserver,
+        record: RecordTensor = record_tensor,
+        may_wait: bool = True,
     ) -> tuple[ForwardTrace, ThumbnailCollector, ModelOutput]:
+        queue = SketchQueue() if may_wait and record is record_tensor else None
         with prepared(self.model, self._input) as model:
             collector = ThumbnailCollector(model, self._layers)
-            recorder = kind(model, [collector, *observers], record=record)
+            recorder = kind(model, [collector, *observers], record=record, queue=queue)
             with only_shapes(model), recorder.recording():
                 output = call(model, self._input)
-        return recorder.trace, collector, output
+            trace = recorder.trace
+        if queue is None or queue.is_complete:
+            return trace, collector, output
+        return self._pass(kind, *observers, record=record, may_wait=False)
 
     def capture_again(self, first: Capture[FeatureMaps]) -> Capture[FeatureMaps]:
         """The pass made once more; of one in lower precision its shadow alone, which shows far smaller differences."""
@@ -132,7 +141,7 @@ class FeatureMapsView:
     ) -> Capture[FeatureMaps]:
         """The capture of a pass that was made already, with the pictures of its input."""
         stored, thumbnails = _stored(trace), collector.thumbnails()
-        arrays: dict[str, Array] = dict(pack_trace(stored))
+        arrays: dict[str, Array] = {}
         pages: dict[str, JsonObject] = {}
         for layer, thumbnail in thumbnails.items():
             arrays[PICTURE + layer], exponent = packed(thumbnail.maps)
@@ -147,7 +156,8 @@ class FeatureMapsView:
         result = FeatureMaps(trace, output, {layer: thumbnail.maps for layer, thumbnail in thumbnails.items()})
         notes = (*coverage_notes(self.model, trace), *([shadow_note] if shadow_note else []))
         around = environment(self.model, self._input)
-        return Capture(self.view, facts, arrays, around, result, notes, tuple(trace.modules))
+        arrays_of_all = captured_arrays(stored, arrays)
+        return Capture(self.view, facts, arrays_of_all, around, result, notes, tuple(trace.modules))
 
 
 def _with_means(trace: ForwardTrace, again: ForwardTrace) -> ForwardTrace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -13,18 +14,32 @@ from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.forward import prepared, require_model
 from pytest_modelviz.probe.layer_names import layer_patterns
 from pytest_modelviz.probe.modules import class_name, observed_modules
+from pytest_modelviz.probe.torch_internals import without_dispatch_modes
 from pytest_modelviz.probe.value_changes import with_value_changes
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.trace import ForwardTrace
-from pytest_modelviz.records.trace_arrays import pack_trace
+from pytest_modelviz.records.trace_arrays import captured_arrays
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.dotted import MODEL_LABEL, enclosing
 from pytest_modelviz.text.strict_json import JsonObject
 from pytest_modelviz.views.kernel_maps import compare as comparison
 from pytest_modelviz.views.kernel_maps import pictures
-from pytest_modelviz.views.kernel_maps.convolutions import convolutions, first_of_stages, selected
+from pytest_modelviz.views.kernel_maps.convolutions import (
+    Convolution,
+    convolutions,
+    first_of_stages,
+    is_plain_to_read,
+    selected,
+)
 from pytest_modelviz.views.kernel_maps.kernels import kernel_structure, sample, statistics
-from pytest_modelviz.views.kernel_maps.records import INPUTS, MOST_FILTERS, PICTURE, KernelMaps, KernelStatistics
+from pytest_modelviz.views.kernel_maps.records import (
+    INPUTS,
+    MOST_FILTERS,
+    PICTURE,
+    FilterSample,
+    KernelMaps,
+    KernelStatistics,
+)
 from pytest_modelviz.views.stored_pictures import packed
 
 _UNPICTURED_FILTERS = 16  # of a layer that is pictured only if it drifts
@@ -49,20 +64,17 @@ class KernelMapsView:
         return with_value_changes(verdict, stored_trace(baseline.arrays), self.model)
 
     def capture(self) -> Capture[KernelMaps]:
-        with prepared(self.model, None) as model:
+        with _ready_to_read(self.model) as model:
             layers = convolutions(model)
             if self._layers is not None:
                 layers = selected(model, layers, self._layers)
-            structure = kernel_structure(model, layers)
-            numbers = {convolution.name: statistics(convolution) for convolution in layers}
+            pictured = {layer.name for layer in (layers if self._layers is not None else first_of_stages(layers))}
+            with torch.inference_mode(False), torch.no_grad(), without_dispatch_modes():  # only read from here on
+                structure = kernel_structure(model, layers)
+                numbers = {convolution.name: statistics(convolution) for convolution in layers}
+                samples = _samples(layers, pictured)
             containers = _containers(model, list(numbers))
-            pictured = set(numbers) if self._layers is not None else {first.name for first in first_of_stages(layers)}
-            samples = {}
-            for convolution in layers:
-                most = MOST_FILTERS if convolution.name in pictured else _UNPICTURED_FILTERS
-                if (filters := sample(convolution, most)) is not None:
-                    samples[convolution.name] = filters
-        arrays: dict[str, Array] = dict(pack_trace(ForwardTrace(structure)))
+        arrays: dict[str, Array] = {}
         pages: dict[str, JsonObject] = {}
         for name, filters in samples.items():
             arrays[PICTURE + name], exponent = packed(filters.values)
@@ -77,7 +89,23 @@ class KernelMapsView:
         }
         result = KernelMaps(numbers, {name: filters.values for name, filters in samples.items() if name in pictured})
         notes = _quality_notes(numbers)
-        return Capture(self.view, facts, arrays, environment(self.model), result, notes, tuple(numbers))
+        captured = captured_arrays(ForwardTrace(structure), arrays)
+        return Capture(self.view, facts, captured, environment(self.model), result, notes, tuple(numbers))
+
+
+def _ready_to_read(model: torch.nn.Module) -> contextlib.AbstractContextManager[torch.nn.Module]:
+    """The model in eval mode, to be restored afterwards; as it is where reading it runs nobody's code."""
+    return contextlib.nullcontext(model) if is_plain_to_read(model) else prepared(model, None)
+
+
+def _samples(layers: Sequence[Convolution], pictured: Collection[str]) -> dict[str, FilterSample]:
+    """A few filters of each layer that has any to look at."""
+    samples = {}
+    for convolution in layers:
+        most = MOST_FILTERS if convolution.name in pictured else _UNPICTURED_FILTERS
+        if (filters := sample(convolution, most)) is not None:
+            samples[convolution.name] = filters
+    return samples
 
 
 def _containers(model: torch.nn.Module, names: Sequence[str]) -> dict[str, str]:

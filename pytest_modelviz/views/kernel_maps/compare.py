@@ -11,7 +11,7 @@ from pytest_modelviz.compare.naming import baseline_namer, is_within, tie_findin
 from pytest_modelviz.compare.ownership import first_changed_layer
 from pytest_modelviz.compare.precision import is_quantised
 from pytest_modelviz.compare.readable import contradiction, require_rows
-from pytest_modelviz.compare.stored import stored_trace
+from pytest_modelviz.compare.stored import trace_pair
 from pytest_modelviz.compare.tensors import difference
 from pytest_modelviz.compare.tolerance import Tolerances, significant_weight_change
 from pytest_modelviz.errors import UnreadableBaselineError
@@ -28,7 +28,7 @@ from pytest_modelviz.records.structure import (
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.verdict import Divergence, LayerError, Verdict
 from pytest_modelviz.text.dotted import MODEL_LABEL, enclosing
-from pytest_modelviz.text.strict_json import JsonValue
+from pytest_modelviz.text.strict_json import JsonObject, JsonValue
 
 Containers = Mapping[str, str]  # class names of the modules that hold convolutions
 
@@ -48,7 +48,8 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
 
     Raises UnreadableBaselineError for a damaged baseline, or one whose text says another thing than its arrays.
     """
-    old, new = (stored_trace(capture.arrays, tolerances.ignored).structure for capture in (baseline, actual))
+    traces = trace_pair(baseline.arrays, actual.arrays, tolerances.ignored)
+    old, new = (trace.structure for trace in traces)
     requested = [_requested(capture.facts.get("asked")) for capture in (baseline, actual)]
     if requested[0] != requested[1]:
         finding = kinds.RequestFinding("", "layers", *requested)
@@ -78,10 +79,11 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
     if not structural and not drifted:
         error = max((layer.error for layer in layers), default=0.0)
         allowed = max((layer.tolerance for layer in layers if layer.error == error), default=0.0)
+        before, after = (rows(capture.facts, "layers") for capture in (baseline, actual))
         for name, module in new.modules.items():
             if "weight" in module.weights:
                 weight = new.weights[module.weights["weight"]]
-                _require_numbers(name, baseline, actual, weight, tolerances.of(name))
+                _require_numbers(name, before[name], after[name], weight, tolerances.of(name))
         findings = [*uncompared_parts(old, new), *former_sketches(old.weights.values())]
         return Verdict.match(compared=len(layers), error=error, tolerance=allowed, findings=findings, layers=layers)
     evidence: list[kinds.LayerFinding] = [
@@ -197,13 +199,12 @@ def _require_rows(baseline: Capture, structure: ModelStructure) -> None:
 
 
 def _require_numbers(
-    name: str, baseline: Capture, actual: Capture, weight: TensorRecord, tolerances: Tolerances
+    name: str, before: JsonObject, after: JsonObject, weight: TensorRecord, tolerances: Tolerances
 ) -> None:
     """Make sure that the text of a baseline says of kernels that match what those of now are.
 
     A sketch does not hold these numbers. Raises UnreadableBaselineError.
     """
-    before, after = (rows(capture.facts, "layers")[name] for capture in (baseline, actual))
     size, peak = number(after.get("rms")), max(-number(after.get("min")), number(after.get("max")))
     moved = _SKETCHED * (_allowed(weight.dtype, tolerances) * size + tolerances.absolute)
     whole, single = _ROUNDED * size + moved, _ROUNDED * peak + moved * math.sqrt(weight.numel)

@@ -9,11 +9,12 @@ import torch
 
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.layer_names import match_layers
-from pytest_modelviz.probe.modules import class_name, observed_modules, packed_tensors
-from pytest_modelviz.probe.torch_internals import ConvNd, forward_pre_hooks
+from pytest_modelviz.probe.modules import OWN_OF_MODULE, class_name, observed_modules, packed_tensors
+from pytest_modelviz.probe.torch_internals import ConvNd, forward_pre_hooks, parameter_table
 from pytest_modelviz.views.kernel_maps.records import MOST_PICTURED
 
 _NAMED_SO = re.compile(r"(Lazy)?Conv(Transpose)?[123]d")  # a traced module keeps nothing of its class but the name
+_PLAIN = (int, float, str, tuple, list, type(None))  # values of attributes; bool is an int
 _MOST_OF = 0.75  # a child with a larger share of all convolutions is not a stage but holds them
 
 
@@ -60,9 +61,39 @@ def convolutions(model: torch.nn.Module) -> list[Convolution]:
     return known
 
 
+def is_plain_to_read(model: torch.nn.Module) -> bool:
+    """Whether the convolutions of a model are read without running anybody's code, in whatever mode they are.
+
+    They are torch's own, hold their weights as parameters, have no hooks, and their other attributes are plain values.
+    """
+    for _, module in observed_modules(model):
+        if isinstance(module, torch.jit.ScriptModule):
+            return False
+        if type(module).__module__.startswith("torch.nn.modules."):
+            if isinstance(module, ConvNd) and not _holds_plain_values(module):
+                return False
+        elif _may_be_convolution(module):
+            return False
+    return True
+
+
+def _may_be_convolution(module: torch.nn.Module) -> bool:
+    return _is_named_so(module) or hasattr(module, "kernel_size")
+
+
+def _is_named_so(module: torch.nn.Module) -> bool:
+    return isinstance(module, ConvNd) or _NAMED_SO.fullmatch(class_name(module)) is not None
+
+
+def _holds_plain_values(module: torch.nn.Module) -> bool:
+    if forward_pre_hooks(module) or not {"weight", "bias"} <= parameter_table(module).keys():
+        return False
+    return all(isinstance(value, _PLAIN) for name, value in vars(module).items() if name not in OWN_OF_MODULE)
+
+
 def _convolution(name: str, module: torch.nn.Module) -> Convolution | None:
-    by_kind = isinstance(module, ConvNd) or _NAMED_SO.fullmatch(class_name(module))
-    if not by_kind and not hasattr(module, "kernel_size"):
+    by_kind = _is_named_so(module)
+    if not _may_be_convolution(module):
         return None
     _refresh(module)
     packed = dict(packed_tensors(module))

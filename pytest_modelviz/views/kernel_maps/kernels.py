@@ -15,6 +15,9 @@ from pytest_modelviz.records.tensors import WEIGHT_WIDTH, TensorRecord
 from pytest_modelviz.views.kernel_maps.convolutions import Convolution
 from pytest_modelviz.views.kernel_maps.records import MOST_LENGTH, MOST_SIDE, FilterSample, KernelStatistics
 
+_LEAST = 1e-15  # the squares of numbers between this and its reciprocal add up in single precision
+_PIECE = 2**20  # numbers of a weight that are in memory at once, unless a single filter has more
+_AS_STORED = (torch.float32, torch.float64)  # dtypes that a filter is summed in as it is
 _MOST_INPUTS = 64  # columns of a picture that shows a filter as a row of its inputs
 
 
@@ -46,13 +49,16 @@ def filters_first(weight: torch.Tensor, *, transposed: bool = False, groups: int
 
     Of no less than single precision, which holds every narrower kind.
     """
+    return _widened(_arranged(weight, transposed=transposed, groups=groups))
+
+
+def _arranged(weight: torch.Tensor, *, transposed: bool, groups: int) -> torch.Tensor:
+    """The same in the weight's own precision, mostly without a copy: a weight may be larger than the memory."""
     weight = weight.detach()
     if weight.is_quantized:
         weight = weight.dequantize()
     if weight.layout != torch.strided:
         weight = weight.to_dense()
-    least = torch.complex64 if weight.is_complex() else torch.float32
-    weight = weight.to(torch.promote_types(weight.dtype, least) if weight.dtype.itemsize > 1 else least)
     if transposed:
         inputs, filters, *kernel = weight.shape
         weight = weight.reshape(groups, inputs // groups, filters, *kernel).transpose(1, 2)
@@ -60,33 +66,73 @@ def filters_first(weight: torch.Tensor, *, transposed: bool = False, groups: int
     return weight
 
 
+def _widened(weight: torch.Tensor) -> torch.Tensor:
+    least = torch.complex64 if weight.is_complex() else torch.float32
+    return weight.to(torch.promote_types(weight.dtype, least) if weight.dtype.itemsize > 1 else least)
+
+
+class _Totals:
+    """What the statistics of a weight are worked out from, piece by piece."""
+
+    def __init__(self) -> None:
+        self.count, self.sum, self.norm, self.broken = 0, 0.0, 0.0, 0
+        self.low, self.high = math.inf, -math.inf
+
+    def add(self, filters: torch.Tensor) -> None:
+        numbers = torch.view_as_real(filters.resolve_conj()) if filters.is_complex() else filters
+        if not math.isfinite(float(numbers.sum(dtype=torch.float64))):  # mostly as they are not finite themselves
+            finite = torch.isfinite(numbers)
+            self.broken += int((~finite.flatten(1).all(1)).sum())
+            numbers = numbers[finite]
+        values = numbers.cpu().double()
+        if values.numel():
+            self.count += values.numel()
+            self.sum += float(values.sum())
+            self.norm = math.hypot(self.norm, norm(values.numpy()))
+            low, high = torch.aminmax(values)
+            self.low, self.high = min(self.low, float(low)), max(self.high, float(high))
+
+
 def statistics(convolution: Convolution) -> KernelStatistics:
-    """Numbers for people, in double precision so that they do not depend on the order of adding up."""
+    """Numbers for people: of each filter in its own precision, of all filters together in double precision."""
     name, bias = class_name(convolution.module), "" if convolution.bias is None else _text(convolution.bias)
     if convolution.weight is None:
         return KernelStatistics(name, "not initialised", bias, 0)
     text = _text(convolution.weight)
-    weight = filters_first(convolution.weight, transposed=convolution.transposed, groups=convolution.groups)
+    weight = _arranged(convolution.weight, transposed=convolution.transposed, groups=convolution.groups)
     if weight.is_meta or not weight.numel():
         return KernelStatistics(name, text, bias, len(weight))
-    numbers = torch.view_as_real(weight.resolve_conj()) if weight.is_complex() else weight
-    finite = torch.isfinite(numbers)
-    broken = int((~finite.flatten(1).all(1)).sum())
-    values = numbers[finite].cpu().double()
-    if not values.numel():
-        return KernelStatistics(name, text, bias, len(weight), not_finite=broken)
-    rms, mean = norm(values.numpy()) / math.sqrt(values.numel()), float(values.mean())
-    return KernelStatistics(name, text, bias, len(weight), mean, rms, float(values.min()), float(values.max()), broken)
+    moments = _moments(weight) if weight.dtype in _AS_STORED else None
+    if moments is not None:
+        return KernelStatistics(name, text, bias, len(weight), *moments)
+    totals = _Totals()
+    for filters in weight.split(max(1, _PIECE // weight[0].numel())):
+        totals.add(_widened(filters))
+    if not totals.count:
+        return KernelStatistics(name, text, bias, len(weight), not_finite=totals.broken)
+    rms, mean = totals.norm / math.sqrt(totals.count), totals.sum / totals.count
+    return KernelStatistics(name, text, bias, len(weight), mean, rms, totals.low, totals.high, totals.broken)
+
+
+def _moments(weight: torch.Tensor) -> tuple[float, float, float, float] | None:
+    """(mean, rms, low, high) of numbers that are all finite; None where a filter's sums may not hold them."""
+    low, high = (float(end) for end in weight.aminmax())
+    peak = max(-low, high)  # NaN where there is any
+    if not (peak == 0.0 or _LEAST < peak < 1 / _LEAST):
+        return None
+    filters = weight.flatten(1)
+    sums = torch.stack([filters.sum(1), torch.linalg.vector_norm(filters, dim=1)]).cpu().double().numpy()
+    return float(sums[0].sum()) / weight.numel(), norm(sums[1]) / math.sqrt(weight.numel()), low, high
 
 
 def sample(convolution: Convolution, most: int) -> FilterSample | None:
     """Up to `most` filters, spread evenly, of complex ones the real part; None where there is nothing to look at."""
     if convolution.weight is None or convolution.weight.is_meta or not convolution.weight.numel():
         return None
-    weight = filters_first(convolution.weight, transposed=convolution.transposed, groups=convolution.groups)
+    weight = _arranged(convolution.weight, transposed=convolution.transposed, groups=convolution.groups)
     count = len(weight)
     step = math.ceil(count / most)
-    weight = weight[::step].real.float().cpu()
+    weight = _widened(weight[::step]).real.float().cpu()
     filters, inputs, *kernel = weight.shape
     most = MOST_LENGTH if len(kernel) == 1 else MOST_SIDE
     shape, strongest = tuple(weight.shape[1:]), ()

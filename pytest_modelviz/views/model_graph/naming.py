@@ -15,7 +15,7 @@ from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.probe.torch_internals import keystr, tree_flatten_with_path
 from pytest_modelviz.records.sketch_version import EARLIER_VERSION, sketched_as
 from pytest_modelviz.records.structure import UNCOMPARED, WRITTEN
-from pytest_modelviz.views.model_graph.constants import SKETCH_WIDTH, sketch_text
+from pytest_modelviz.views.model_graph.constants import SKETCH_WIDTHS, sketch_text
 from pytest_modelviz.views.model_graph.records import IN_PART, INPUT, ModuleRow, escaped
 
 _REPRESENTATIONS = ("extra_repr", "repr")
@@ -205,10 +205,11 @@ def _summary(value: torch.Tensor) -> str:
     """The values of a large constant in a short text, empty if they cannot be read as numbers."""
     if value.is_floating_point() or value.is_complex() or value.is_quantized:
         with sketched_as(EARLIER_VERSION):  # a text has no version, and few constants are large
-            record = record_tensor(value, SKETCH_WIDTH)
-        fingerprints = [f"{kind}:{count}:{mark}" for kind, (count, mark) in sorted(record.value_fingerprints.items())]
-        numbers = [float(number) for sketch in record.sketches for number in sketch]
-        return sketch_text(numbers, fingerprints) if numbers else ""
+            records = [record_tensor(value, width) for width in SKETCH_WIDTHS]
+        marks = sorted(records[0].value_fingerprints.items())  # by position and value: the same for each width
+        fingerprints = [f"{kind}:{count}:{mark}" for kind, (count, mark) in marks]
+        sketches = [record.sketches for record in records]
+        return sketch_text(sketches, fingerprints) if records[0].sketch.size else ""
     try:
         integers = value.detach().cpu().to_dense() if value.layout != torch.strided else value.detach().cpu()
         return f"digest {hashlib.sha256(integers.contiguous().numpy().tobytes()).hexdigest()[:16]}"

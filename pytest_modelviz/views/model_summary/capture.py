@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.environment import environment
 from pytest_modelviz.probe.fake import faked, needs_values
-from pytest_modelviz.probe.forward import ModelInput, arguments_of, call, prepared, require_model
+from pytest_modelviz.probe.forward import ModelInput, call, prepared, require_model
 from pytest_modelviz.probe.modules import class_name
 from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.pass_recorder import PassRecorder
@@ -21,9 +22,11 @@ from pytest_modelviz.probe.sketch import record_shape
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.views.model_summary import compare as comparison
 from pytest_modelviz.views.model_summary import pictures, summary
+from pytest_modelviz.views.model_summary.contents import Contents, contents_of
 from pytest_modelviz.views.model_summary.flops import MultAdds, counted_pass
 from pytest_modelviz.views.model_summary.records import ModelSummary
 from pytest_modelviz.views.model_summary.summary import SummaryPass
+from pytest_modelviz.views.model_summary.table import table_of_pass, table_without_pass
 
 # One shape or several; a tensor, or what holds some, is input_data that was given in its place.
 InputSize: TypeAlias = torch.Tensor | Sequence[object] | Mapping[str, object]
@@ -51,15 +54,16 @@ class ModelSummaryView:
         return _device(self.model).type == "meta"
 
     def capture(self, *, is_table_of_pass: bool = True) -> Capture[ModelSummary]:
-        """Look at the model; the table for people is made in a pass of its own, or without one."""
-        with prepared(self.model, self._input) as model:
-            observed = SummaryPass() if self._input is None else self._observed(model)
-            table = self._table(model) if is_table_of_pass else summary.table_without_pass(model)
-            return self.captured(model, observed, table)
+        """Look at the model; the table for people will be made in a pass of its own, or without one."""
+        contents, observed = self._without_pass() if self._input is None else self._observed()
+        return self.captured(contents, observed, is_table_of_pass=is_table_of_pass)
 
-    def captured(self, model: torch.nn.Module, observed: SummaryPass, table: str) -> Capture[ModelSummary]:
+    def captured(
+        self, contents: Contents, observed: SummaryPass, *, is_table_of_pass: bool = True
+    ) -> Capture[ModelSummary]:
         """The capture of a model of which a pass, if any, was made already."""
-        result = summary.summarise(model, observed, table)
+        make_table = table_of_pass if is_table_of_pass and self._input is not None else table_without_pass
+        result = summary.summarise(contents, observed, functools.partial(make_table, self.model, self._input))
         facts = {"model": class_name(self.model), **result.to_facts()}
         around = environment(self.model, self._input)
         notes = (*observed.notes, *(observed.trace.notes if observed.trace else ()))
@@ -68,54 +72,44 @@ class ModelSummaryView:
     def describe(self, actual: Capture) -> str:
         return str(actual.result)
 
-    def _observed(self, model: torch.nn.Module) -> SummaryPass:
+    def _without_pass(self, *notes: str) -> tuple[Contents, SummaryPass]:
+        with prepared(self.model, self._input) as model:
+            return contents_of(model), SummaryPass(notes=notes)
+
+    def _observed(self) -> tuple[Contents, SummaryPass]:
         """A pass; a meta model that reads values gets those of its input, and a note says where it reads others."""
         try:
-            return self._pass(model)
+            return counted_pass(self.model, lambda: prepared(self.model, self._input), self._pass)
         except Exception as error:
             if not self.is_on_meta or not needs_values(error):
                 raise
         try:
-            return self._pass(model, fake=True)
+            return counted_pass(self.model, self._prepared_for_values, functools.partial(self._pass, fake=True))
         except Exception as error:
             reason = " ".join(str(error).split("\n")[0].split())
-            note = (
+            return self._without_pass(
                 f"its forward reads values that a model on the meta device does not have ({type(error).__name__}: "
                 f"{reason}): summarised without shapes, calls and mult-adds"
             )
-            return SummaryPass(notes=(note,))
 
-    def _pass(self, model: torch.nn.Module, *, fake: bool = False) -> SummaryPass:
-        given = self._given if fake else self._input
-        before = summary.unsaved_shapes(model)
+    @contextlib.contextmanager
+    def _prepared_for_values(self) -> Iterator[torch.nn.Module]:
+        """The same for a pass that gets the input as it was given, which is not on the model's device."""
+        with prepared(self.model, self._input) as model, untouched(torch.nn.Module(), self._given):
+            yield model
 
-        def run(counter: MultAdds | None) -> SummaryPass:
-            observers = [] if counter is None else [counter]
-            recorder = PassRecorder(model, observers, record=record_shape, weight_width=None)
-            counting = contextlib.nullcontext() if counter is None else counter.counting()
-            with faked(model, given) if fake else contextlib.nullcontext(given) as data:
-                with counting, recorder.recording():
-                    call(model, data)
-                own = {} if counter is None else counter.own
-                return SummaryPass(recorder.trace, own, summary.caches_of(before, summary.unsaved_shapes(model)))
-
-        return counted_pass(model, given, run)
-
-    def _table(self, model: torch.nn.Module) -> str:
-        """torchinfo's table, for people. It fails on outputs it does not know; then it is made without a pass."""
-        import torchinfo
-
-        try:
-            with untouched(model, self._input):
-                if self._input is not None:
-                    args, kwargs = arguments_of(self._input)
-                    # an explicit device keeps torchinfo from moving the model to a GPU
-                    return summary.torchinfo_table(model, kwargs or args, _device(model))
-        except Exception:  # noqa: S110  # what torchinfo cannot show with shapes, it shows without
-            pass
-        finally:
-            torchinfo.torchinfo.clear_cached_forward_pass()
-        return summary.table_without_pass(model)
+    def _pass(
+        self, model: torch.nn.Module, counter: MultAdds | None, *, fake: bool = False
+    ) -> tuple[Contents, SummaryPass]:
+        observers = [] if counter is None else [counter]
+        recorder = PassRecorder(model, observers, record=record_shape, weight_width=None)
+        contents = contents_of(model, recorder.trace.structure)
+        counting = contextlib.nullcontext() if counter is None else counter.counting()
+        with faked(model, self._given) if fake else contextlib.nullcontext(self._input) as data:
+            with counting, recorder.recording():
+                call(model, data)
+            own = {} if counter is None else counter.own
+            return contents, SummaryPass(recorder.trace, own, contents.caches(model))
 
 
 def _device(model: torch.nn.Module) -> torch.device:

@@ -11,56 +11,62 @@ from __future__ import annotations
 import contextlib
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar, cast
 
 import torch
 import torch.utils.flop_counter
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from pytest_modelviz.errors import ModelvizError
-from pytest_modelviz.probe.forward import ModelInput, ModelOutput
+from pytest_modelviz.probe.forward import ModelOutput
+from pytest_modelviz.probe.modules import all_modules
 from pytest_modelviz.probe.pass_recorder import CallObserver
-from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.records.trace import Call
+from pytest_modelviz.views.model_summary import operator_counter
+from pytest_modelviz.views.model_summary.operator_counter import OperatorCounter
 
 _UNFUSED = (torch.nn.modules.activation.__file__, torch.nn.modules.transformer.__file__)  # they choose the fused paths
+_COUNTERS = (operator_counter.__file__, torch.utils.flop_counter.__file__)
 _HIGHER_ORDER = "torch.ops.higher_order."
-
-
-class _NoTracker(contextlib.nullcontext[None]):
-    """Attributes everything to the model as a whole; modules are followed here."""
-
-    parents = frozenset({"Global"})
 
 
 _ResultT = TypeVar("_ResultT")
 
 
-def counted_pass(model: torch.nn.Module, given: ModelInput, run: Callable[[MultAdds | None], _ResultT]) -> _ResultT:
-    """Run a pass with a counter; where it fails because it is counted, once more without one."""
+def counted_pass(
+    model: torch.nn.Module,
+    prepare: Callable[[], AbstractContextManager[torch.nn.Module]],
+    run: Callable[[torch.nn.Module, MultAdds | None], _ResultT],
+) -> _ResultT:
+    """Run a pass with a counter; where it fails because it is counted, once more without one.
+
+    Args:
+        model: the user's model.
+        prepare: makes the model ready for a pass, and restores it when that has ended (see `probe.forward.prepared`).
+        run: makes the pass with the ready model.
+
+    """
     counter = MultAdds(model)
-    try:
-        with untouched(model, given):
-            return run(counter)
-    except ModelvizError:
-        raise
-    except Exception as error:
-        if not counter.is_to_blame(error):
+    with prepare() as ready:
+        try:
+            return run(ready, counter)
+        except ModelvizError:
             raise
-        with untouched(model, given):
-            return run(None)
+        except Exception as error:
+            if not counter.is_to_blame(error):
+                raise
+    with prepare() as ready:
+        return run(ready, None)
 
 
 class MultAdds(CallObserver):
     """Counts, for each layer name, the multiply-adds of its own code, without those of the modules it calls."""
 
     def __init__(self, model: torch.nn.Module) -> None:
-        self._recurrent = any(isinstance(module, torch.nn.RNNBase) for module in model.modules())
+        self._recurrent = any(isinstance(module, torch.nn.RNNBase) for module in all_modules(model))
         self.own: dict[str, int] = {}
-        self._counter = FlopCounterMode(display=False)
-        # its own tracker hooks gradients, which views of parameters and functional transforms do not bear
-        self._counter.mod_tracker = cast(Any, _NoTracker())
+        self._counter = OperatorCounter()
         self._hidden = 0  # what the counter has missed
         self._open: list[list[int]] = []  # total at entry, what was spent inside children since
 
@@ -91,7 +97,7 @@ class MultAdds(CallObserver):
         last = ""
         for frame, _ in traceback.walk_tb(error.__traceback__):
             last = frame.f_code.co_filename
-            if last == torch.utils.flop_counter.__file__ and frame.f_code.co_name == "__torch_dispatch__":
+            if last in _COUNTERS and frame.f_code.co_name == "__torch_dispatch__":
                 counted = frame.f_locals
                 try:
                     counted["func"](*counted["args"], **(counted["kwargs"] or {}))
@@ -123,7 +129,7 @@ class MultAdds(CallObserver):
             self._open[-1][1] += spent
 
     def _total(self) -> int:
-        return int(self._counter.get_total_flops()) // 2 + self._hidden
+        return self._counter.total // 2 + self._hidden
 
 
 # The gates of a layer whose forward is torch's own; a subclass's may do anything.

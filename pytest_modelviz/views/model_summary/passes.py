@@ -3,6 +3,7 @@
 What differs was found before, field by field; here it is put in order with the calls.
 """
 
+import functools
 import math
 from collections.abc import Collection, Mapping, Sequence
 
@@ -69,7 +70,8 @@ def first_event(
             config["extra_repr"] = "other" if "config" in differs else ""
             shapes = "other" if {"parameters", "buffers"} & differs else "same"
             modules[name] = ModuleRecord(str(row.get("class", "")), config, {"shapes": shapes})
-        passed = [_marked(call, kinds.get(call.layer, set()) if number else set()) for call in calls[number]]
+        marks = {layer: frozenset(own) for layer, own in kinds.items()} if number else {}
+        passed = [_marked(call, marks.get(call.layer, frozenset())) for call in calls[number]]
         traces.append(ForwardTrace(ModelStructure(modules, {"same": _SAME, "other": _OTHER}), passed))
     comparison = LockstepComparison(traces[0], traces[1], Tolerances())
     comparison.run()
@@ -94,17 +96,22 @@ def _kinds(findings: Findings, called: Collection[str]) -> dict[str, set[str]]:
     return kinds
 
 
-def _marked(call: Call, kinds: set[str]) -> Call:
+def _marked(call: Call, kinds: frozenset[str]) -> Call:
     """A call with what differs about its first time, and of the others what calls for a caller that has changed."""
+    return Call(call.layer, call.index, call.depth, *_marks(kinds, is_first=not call.index))
+
+
+@functools.lru_cache(maxsize=1024)  # a hundred thousand calls, which a small file may claim, have a few sets of kinds
+def _marks(kinds: frozenset[str], *, is_first: bool) -> tuple[dict[str, Leaf], dict[str, Leaf]]:
     entered, left = {"in"} & kinds, {"out", _READ, _INCOMPLETE, *_BUILT} & kinds
-    if call.index:
+    if not is_first:
         entered, left = {"mult_adds"} & kinds - {"in"}, set()
     elif not {"in", "calls"} & kinds:
         left |= {"mult_adds"} & kinds
-    return Call(call.layer, call.index, call.depth, _leaf(entered), _leaf(left))
+    return _leaf(entered), _leaf(left)
 
 
-def _leaf(differs: set[str]) -> dict[str, Leaf]:
+def _leaf(differs: Collection[str]) -> dict[str, Leaf]:
     return {"": Leaf(literal=", ".join(sorted(differs)))}
 
 
@@ -114,7 +121,8 @@ def passes(baseline: Rows, actual: Rows, names: Mapping[str, str]) -> tuple[list
     counts[1] = {names[name]: count for name, count in counts[1].items()}
     after = _recorded(actual)
     before = _recorded(baseline, needed=len(after or ()))
-    after = after and [Call(names[call.layer], call.index, call.depth, {}, {}) for call in after]
+    if after and any(name != old for name, old in names.items()):
+        after = [Call(names[call.layer], call.index, call.depth, {}, {}) for call in after]
     if before is None and after is not None:
         before = _likely(after, counts[0])
     elif after is None and before is not None:

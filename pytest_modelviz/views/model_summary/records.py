@@ -1,11 +1,12 @@
 """What `model_summary` returns, and the facts that it makes: a row for each module. Knows no torch."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pytest_modelviz.records.call_order import Runs
 from pytest_modelviz.text.natural import natural
 from pytest_modelviz.text.strict_json import JsonObject
+from pytest_modelviz.views.model_summary.ranges import with_ranges
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,12 @@ class LayerSummary:
     other_inputs: tuple[str, ...] = ()
 
     def to_row(self, common: Collection[str] = ()) -> JsonObject:
-        """As facts hold it: what is empty is left out, and so are the attributes in `common`."""
+        """As facts hold it: what is empty is left out, and so are the attributes in `common`; see `ranges`."""
         row: JsonObject = {
             "class": self.class_name,
             "config": self.config,
-            "in": self.inputs,
-            "other_in": list(self.other_inputs),
+            "in": with_ranges(self.inputs),
+            "other_in": [with_ranges(text) for text in self.other_inputs],
             "forward": self.forward,
             "out": self.outputs,
             "parameters": dict(self.parameters),
@@ -57,9 +58,31 @@ class LayerSummary:
         return {key: value for key, value in row.items() if value or key == "class" or (key == "runs" and value == [])}
 
 
+class DeferredText:
+    """A field whose value is a text or a function, which is called when the text is first asked for."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = f"_{name}"
+
+    def __get__(self, instance: object | None, owner: type | None = None) -> str:
+        if instance is None:
+            raise AttributeError(f"only an instance has {self._name[1:]}")
+        value = vars(instance)[self._name]
+        if not isinstance(value, str):
+            value = vars(instance)[self._name] = value()
+        return str(value)
+
+    def __set__(self, instance: object, value: str | Callable[[], str]) -> None:
+        vars(instance)[self._name] = value
+
+
 @dataclass(frozen=True)
 class ModelSummary:
-    """What `model_summary` returns. Counts are of elements; shared parameters count once. `str()` is a table."""
+    """What `model_summary` returns. Counts are of elements; shared parameters count once. `str()` is `table`.
+
+    `table` is torchinfo's, which runs the model once more: it is made when it is first asked for, of the model as it
+    stands then, and kept. All else is of the moment of the capture.
+    """
 
     layers: Mapping[str, LayerSummary]
     total_params: int
@@ -68,10 +91,14 @@ class ModelSummary:
     parameter_bytes: int
     mult_adds: int
     ties: tuple[tuple[str, ...], ...]
-    table: str = field(repr=False)
+    table: DeferredText = field(default=DeferredText(), repr=False)
 
     def __str__(self) -> str:
         return self.table
+
+    def __getstate__(self) -> dict[str, object]:
+        """What is copied or pickled holds the table, not the model."""
+        return {**vars(self), "_table": self.table}
 
     def to_facts(self) -> JsonObject:
         """As JSON can hold it: one module a line."""

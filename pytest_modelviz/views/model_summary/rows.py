@@ -18,6 +18,7 @@ from pytest_modelviz.records.trace import Leaf, Leaves
 from pytest_modelviz.text.side_by_side import split_items, split_path
 from pytest_modelviz.text.strict_json import JsonObject, JsonValue
 from pytest_modelviz.views.model_summary.findings import Field, FieldFinding
+from pytest_modelviz.views.model_summary.ranges import with_ranges
 
 Rows = Mapping[str, JsonObject]
 
@@ -35,9 +36,11 @@ def layers_of(facts: JsonObject, ignored: Sequence[str] = ()) -> Rows:
     layers = rows(facts, "layers")
     require_recordable(layers)
     for name, row in layers.items():
-        text = row.get("config")
+        text, given = row.get("config"), row.get("in")
         if isinstance(text, str):
             layers[name] = {**row, "config": lasting_text(text, ignored, name)}
+        if isinstance(given, str):  # earlier versions wrote every index
+            layers[name] = {**layers[name], "in": with_ranges(given)}
     return {name: _with_packed_bias(row) for name, row in layers.items()}
 
 

@@ -27,7 +27,7 @@ from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.explanation_shadow import explanation_shadow, stored_targets, without_shadow
 from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.records.trace import GRADIENT
-from pytest_modelviz.records.trace_arrays import pack_trace
+from pytest_modelviz.records.trace_arrays import captured_arrays
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.strict_json import JsonObject, JsonValue
 from pytest_modelviz.views.captions import rounded
@@ -93,7 +93,7 @@ class SaliencyMapView:
         }
         if is_smooth(scores.values):
             facts["smooth"] = True
-        arrays: dict[str, Array] = {**pack_trace(trace), **input_pictures(self._input, len(gradient))}
+        arrays: dict[str, Array] = dict(input_pictures(self._input, len(gradient)))
         if scores.explained:
             facts["explained"] = scores.explained
         pages: dict[str, JsonObject] = {}
@@ -104,7 +104,8 @@ class SaliencyMapView:
         facts["pictures"] = pages
         notes = (*coverage_notes(self.model, trace), *target_notes(scores), *_quality_notes(self._method, explanation))
         around = environment(self.model, self._input)
-        return Capture(self.view, facts, arrays, around, result, notes, tuple(trace.modules))
+        captured = captured_arrays(trace, arrays)
+        return Capture(self.view, facts, captured, around, result, notes, tuple(trace.modules))
 
     def explain_values(self, verdict: Verdict, baseline: Capture) -> Verdict:
         """The verdict with what has become of the weights and the input that differ."""

@@ -14,7 +14,7 @@ from pytest_modelviz.compare.explanations import (
     request_differences,
 )
 from pytest_modelviz.compare.readable import contradiction, require_rows
-from pytest_modelviz.compare.stored import stored_trace
+from pytest_modelviz.compare.stored import trace_pair
 from pytest_modelviz.compare.tensors import rms, whole_difference
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
@@ -53,7 +53,7 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances, *, is_ta
     refusal, findings = request_differences(baseline, actual, _ANSWER, requested)
     if refusal:
         return refusal
-    old, new = (stored_trace(capture.arrays, tolerances.ignored) for capture in (baseline, actual))
+    old, new = trace_pair(baseline.arrays, actual.arrays, tolerances.ignored)
     before, after = _gradient_of(old), _gradient_of(new)
     require_rows({"shape": baseline.facts.get("shape")}, {"shape": list(before.shape)}, "gradient's")
     if not _is_peak_of(before, baseline.facts.get("peak")):

@@ -12,7 +12,7 @@ from pytest_modelviz.records.structure import ModelStructure
 from pytest_modelviz.records.verdict import Cause, Verdict
 from pytest_modelviz.views.training_curve.curve_comparison import compare_curves
 from pytest_modelviz.views.training_curve.diagnosis import TrainingDiagnosis
-from pytest_modelviz.views.training_curve.optimizer_comparison import optimizer_findings
+from pytest_modelviz.views.training_curve.optimizer_comparison import optimizer_findings, unstated_options
 from pytest_modelviz.views.training_curve.optimizer_records import optimizers_from_json
 from pytest_modelviz.views.training_curve.records import Training
 
@@ -59,7 +59,8 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
         after = after.in_order_of(before.parameters)
         verdict = diagnosis.of_curves(compare_curves(before, after, dtypes[1], tolerances), after)
     if dtypes[0] == dtypes[1]:
-        return verdict
+        unstated = unstated_options(optimizers[0], optimizers[1], tolerances.ignored) if verdict.matched else ()
+        return replace(verdict, findings=(*verdict.findings, *unstated))
     finding = DtypeFinding("", "dtype", dtypes[0], dtypes[1])
     if verdict.matched:
         return Verdict.drift(compared=verdict.compared, drifted=0, findings=[finding])

@@ -9,6 +9,7 @@ from pytest_modelviz.compare.bracketed import in_one_order
 from pytest_modelviz.compare.ignored import is_ignored
 from pytest_modelviz.compare.volatile import lasting, normalised
 from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.records.findings import UnstatedFinding
 from pytest_modelviz.views.training_curve.findings import OptimizerFinding
 from pytest_modelviz.views.training_curve.optimizer_records import OptimizerRecord, Option, Options
 
@@ -35,6 +36,33 @@ def optimizer_findings(
     if len(before) != len(after):
         return [OptimizerFinding("optimisers", *(", ".join(map(_label, records)) for records in (before, after)))]
     return [finding for pair in zip(before, after, strict=True) for finding in _compare(*pair, ignored)]
+
+
+def unstated_options(
+    before: Sequence[OptimizerRecord] | None, after: Sequence[OptimizerRecord] | None, ignored: Sequence[str] = ()
+) -> list[UnstatedFinding]:
+    """Find the options of the actual optimisers and schedulers that the baseline lacks.
+
+    Where `optimizer_findings` finds nothing, all of these are off.
+    """
+    labels: dict[str, dict[str, None]] = {}
+    for pair in zip(before or (), after or (), strict=False):
+        old, new = (_without(record, ignored) for record in pair)
+        groups = zip(old.groups, new.groups, strict=False)
+        schedulers = zip(old.schedulers, new.schedulers, strict=False)
+        holders = [
+            (_label(new), old.options, new.options),
+            *((_label(new), earlier.options, later.options) for earlier, later in groups),
+            *((later.class_name, earlier.options, later.options) for earlier, later in schedulers),
+        ]
+        for label, stated, options in holders:
+            known = _lasting(stated)
+            labels.setdefault(label, {}).update(dict.fromkeys(key for key in _lasting(options) if key not in known))
+    return [
+        UnstatedFinding(f"how {_listed(list(names))} of {label} {'is' if len(names) == 1 else 'are'} set")
+        for label, names in labels.items()
+        if names
+    ]
 
 
 def option_names(records: Sequence[OptimizerRecord]) -> Iterator[tuple[str, str]]:

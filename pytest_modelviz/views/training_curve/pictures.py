@@ -10,7 +10,6 @@ from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.norms import row_norms
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.views.captions import rows_in_words
-from pytest_modelviz.views.training_curve.chart import chart
 from pytest_modelviz.views.training_curve.records import Training, Values
 
 UPDATE_NORM = "update norm"
@@ -19,6 +18,8 @@ _MOST_PARAMETERS = 12  # that get exhibits of their own, those that differ most
 
 def picture(actual: Capture, baseline: Capture | None = None, verdict: Verdict | None = None) -> Sequence[Exhibit]:
     """A chart of a capture's curves; with a baseline, of both, and curves and histograms of the parameters."""
+    from pytest_modelviz.views.training_curve.chart import chart  # draws with matplotlib, which most runs do not need
+
     after = Training.from_arrays(actual.arrays)
     if baseline is None:
         return [chart("chart", {name: {"actual": values} for name, values in after.curves.items()})]

@@ -42,7 +42,7 @@ def test_giants_are_beside_nothing_where_half_precision_is_allowed_much(factor):
     assert not other.compare(forged_map, other.capture(), gpu).matched
     view, other = (SaliencyMapView(half(scale), data, target=1) for scale in (1.0, factor))
     capture = view.capture()
-    trace = stored_trace(capture.arrays)
+    trace = stored_trace(dict(capture.arrays))
     record = trace.gradients["(gradient)"]
     trace.gradients["(gradient)"] = dataclasses.replace(record, sketch=np.full_like(record.sketch, 3e30))
     arrays = {**capture.arrays, **pack_trace(trace)}
@@ -95,8 +95,8 @@ def test_no_pass_of_a_drifted_model_grants_a_gradient_kinks_that_it_has_not(name
     for off in (0.002, 0.004, 0.008, 0.015):
         other = EXPLAINED[name](Bends(bend, off))
         actual = other.capture()
-        trace = stored_trace(actual.arrays)
-        trace.gradients = stored_trace(capture.arrays).gradients
+        trace = stored_trace(dict(actual.arrays))
+        trace.gradients = stored_trace(dict(capture.arrays)).gradients
         baseline = mended(
             view, capture, **{key.replace(".", "__"): values for key, values in pack_trace(trace).items()}
         )

@@ -163,7 +163,7 @@ def without_lent(row):
 def test_lent_weights_change_nothing_for_an_earlier_baseline_or_a_summary():
     view = FeatureMapsView(lends(scaled_by(2)), vectors())
     capture = view.capture()
-    trace = stored_trace(capture.arrays)
+    trace = stored_trace(dict(capture.arrays))
     assert [path for call in trace.calls for path in call.inputs if path.endswith(LENT)] == [f"b.weight{LENT}"]
     for call in trace.calls:
         call.inputs = {path: leaf for path, leaf in call.inputs.items() if not path.endswith(LENT)}
@@ -286,7 +286,7 @@ def test_a_buffer_that_is_only_read_is_a_weight_and_so_is_what_a_baseline_calls_
         assert compared(model, other, vectors()).cause == "weights"
     view, actual = (FeatureMapsView(holding(value, True), vectors()) for value in (1.0, 2.0))
     capture = view.capture()
-    trace = stored_trace(capture.arrays)
+    trace = stored_trace(dict(capture.arrays))
     record = trace.modules["0"]
     marks = {UNSAVED: "scale", REWRITTEN: "scale"}  # a file that says so hides no weight
     trace.modules["0"] = ModuleRecord(record.class_name, {**record.config, **marks}, record.weights)
@@ -346,7 +346,7 @@ def test_an_earlier_baseline_of_such_a_buffer_matches_too():
         used(torch.ones(7, 4))
     view = FeatureMapsView(used, vectors())
     capture = view.capture()
-    trace = stored_trace(capture.arrays)
+    trace = stored_trace(dict(capture.arrays))
     for name, record in trace.modules.items():
         config = {key: text for key, text in record.config.items() if key not in (UNSAVED, REWRITTEN)}
         trace.modules[name] = ModuleRecord(record.class_name, config, record.weights)

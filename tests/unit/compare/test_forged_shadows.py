@@ -69,7 +69,7 @@ def flipped(capture):
     """The same explanation with another sign, its shadow as it is."""
     if "map" in capture.arrays:
         return dataclasses.replace(capture, arrays={**capture.arrays, "map": -capture.arrays["map"]})
-    trace = unpack_trace(capture.arrays)
+    trace = unpack_trace(dict(capture.arrays))
     trace.gradients = {key: dataclasses.replace(r, sketch=-r.sketch) for key, r in trace.gradients.items()}
     return with_trace(capture, trace)
 
@@ -78,8 +78,8 @@ class TestPasses:
     def test_the_shadow_of_a_drifted_model_beside_the_pass_of_the_old(self):
         view = FeatureMapsView(Scaled(), rows())
         baseline, drifted = view.capture(), FeatureMapsView(Scaled(5.0), rows()).capture()
-        forged = unpack_trace(baseline.arrays)
-        forged.shadow = unpack_trace(drifted.arrays)
+        forged = unpack_trace(dict(baseline.arrays))
+        forged.shadow = unpack_trace(dict(drifted.arrays))
         assert not view.compare(with_trace(baseline, forged), drifted, Tolerances()).matched
 
     def test_tensors_without_counterparts_say_nothing_of_rounding(self):
@@ -108,7 +108,7 @@ class TestExplanations:
     def test_a_dtype_that_its_text_contradicts_is_unreadable(self, name):
         view = self.view(name)
         baseline = view.capture()
-        forged = unpack_trace(baseline.arrays)
+        forged = unpack_trace(dict(baseline.arrays))
         for records in (forged.tensors, forged.structure.weights):
             records.update((key, dataclasses.replace(record, dtype="float16")) for key, record in records.items())
         with pytest.raises(UnreadableBaselineError, match="lowest dtype"):
@@ -152,7 +152,7 @@ class TestExplanations:
 
     def test_tensors_that_nothing_refers_to_decide_nothing(self, name):
         actual = self.view(name).capture()
-        trace = unpack_trace(actual.arrays)
+        trace = unpack_trace(dict(actual.arrays))
         for table in (trace.tensors, trace.structure.weights):
             table["decoy"] = dataclasses.replace(next(iter(table.values())), dtype="float16")
         kept = unpack_trace(with_trace(actual, trace).arrays)
@@ -195,7 +195,7 @@ class TestParts:
         model = nn.Sequential(nnq.Conv2d(3, 4, 3))
         view = KernelMapsView(model)
         baseline = view.capture()
-        trace = unpack_trace(baseline.arrays)
+        trace = unpack_trace(dict(baseline.arrays))
         assert not view.compare(baseline, baseline, Tolerances()).findings
         parts = {key for key in trace.weights if key.endswith(("(scale)", "(integers)", "(zero point)"))}
         weights = {key: record for key, record in trace.weights.items() if key not in parts}
@@ -228,7 +228,7 @@ class TestParts:
 
         view = FeatureMapsView(net(), rows())
         baseline = view.capture()
-        forged = unpack_trace(baseline.arrays)
+        forged = unpack_trace(dict(baseline.arrays))
         del forged.modules["1"].config[missing]
         assert not view.compare(
             with_trace(baseline, forged), FeatureMapsView(net(90), rows()).capture(), Tolerances()

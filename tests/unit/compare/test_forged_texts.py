@@ -54,7 +54,7 @@ def test_a_text_that_contradicts_its_arrays_is_unreadable(name):
 def test_values_that_grew_are_told_in_the_text():
     view = FeatureMapsView(net(), image())
     capture = view.capture()
-    trace = stored_trace(capture.arrays)
+    trace = stored_trace(dict(capture.arrays))
     key = next(key for key, record in trace.tensors.items() if record.sketch.size > 20)
     trace.tensors[key] = dataclasses.replace(trace.tensors[key], sketch=trace.tensors[key].sketch * 3)
     grown = dataclasses.replace(capture, arrays={**capture.arrays, **pack_trace(trace)})
@@ -97,7 +97,7 @@ def test_no_number_in_a_text_is_near_every_other(number):
 
     view, other = KernelMapsView(net()), KernelMapsView(net(strided))
     capture = view.capture()
-    trace = stored_trace(capture.arrays)
+    trace = stored_trace(dict(capture.arrays))
     configured(trace)
     baseline = dataclasses.replace(capture, arrays={**capture.arrays, **pack_trace(trace)})
     assert not matches(other, baseline, other.capture())
@@ -271,7 +271,7 @@ def test_honest_nested_tensors_are_readable(parts):
 
 
 def with_counts(capture, count):
-    trace = stored_trace(capture.arrays)
+    trace = stored_trace(dict(capture.arrays))
     for key, record in trace.tensors.items():
         trace.tensors[key] = dataclasses.replace(record, value_count=count)
     return dataclasses.replace(capture, arrays={**capture.arrays, **pack_trace(trace)})
@@ -294,7 +294,7 @@ def test_no_baseline_leaves_out_how_a_nested_tensor_is_divided(layout):
         for sides in ((60, 40), (50, 50))
     ]
     capture, actual = (view.capture() for view in views)
-    trace = stored_trace(capture.arrays)
+    trace = stored_trace(dict(capture.arrays))
     for key, record in trace.tensors.items():
         trace.tensors[key] = dataclasses.replace(record, value_fingerprints={})
     forged = dataclasses.replace(capture, arrays={**capture.arrays, **pack_trace(trace)})

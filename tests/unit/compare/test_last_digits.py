@@ -2,6 +2,8 @@
 
 import copy
 import dataclasses
+import json
+import zlib
 
 import numpy as np
 import pytest
@@ -69,12 +71,36 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_nothing_that_a_trace_says_otherwise_is_noise(name, change):
     capture = captured(name)
-    trace = unpack_trace(capture.arrays)
+    trace = unpack_trace(dict(capture.arrays))
     if change == "results" and not trace.tensors:
         pytest.skip("it holds none")
     CHANGES[change](trace)
     arrays = {**capture.arrays, **pack_trace(trace)}
     assert not is_noise(dataclasses.replace(capture, arrays=arrays), capture)
+
+
+UNREAD = {
+    "a key": lambda structure: structure.update(approved="by a maintainer"),
+    "a key of a tensor": lambda structure: next(iter(structure["tensors"].values())).update(note="x"),
+    "a tensor of no call": lambda structure: structure["tensors"].update(x={"d": "float32", "s": [0], "n": 0}),
+}
+
+
+@pytest.mark.parametrize("key", ["trace.structure", "shadow.structure"])
+@pytest.mark.parametrize("change", UNREAD)
+def test_nothing_that_is_read_by_nobody_is_noise(key, change):
+    capture = captured("feature_maps in bfloat16")
+    structure = json.loads(zlib.decompress(capture.arrays[key].tobytes()))
+
+    def baseline():
+        text = json.dumps(structure, separators=(",", ":")).encode()
+        arrays = {**capture.arrays, key: np.frombuffer(zlib.compress(text, 1), np.uint8)}
+        unpack_trace(arrays)  # it is not damaged
+        return dataclasses.replace(capture, arrays=arrays)
+
+    assert is_noise(baseline(), capture)  # compressed otherwise, as on another machine
+    UNREAD[change](structure)
+    assert not is_noise(baseline(), capture)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from pytest_modelviz.records.findings import RenameFinding
 from pytest_modelviz.records.structure import LENT, REWRITTEN, ModelStructure, ModuleRecord
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf
+from pytest_modelviz.views.model_summary import passes
+from pytest_modelviz.views.model_summary.compare import compare_trees
 
 MEGABYTE = 2**20
 X = {"x": Leaf(tensor="x")}
@@ -208,3 +210,18 @@ def test_names_are_found_in_time():
     old_name = baseline_namer(renamed)
     assert {old_name(f"new{at}.x") for at in range(20_000)} == {f"old{at}.x" for at in range(20_000)}
     assert time.process_time() - started < 5
+
+
+def test_calls_of_a_summary_share_what_is_said_of_them(monkeypatch):
+    """A small file may claim a hundred thousand calls: each takes no more than the call itself."""
+    made = []
+    monkeypatch.setattr(passes, "Leaf", lambda **options: made.append(options) or Leaf(**options))
+    row = {"class": "Linear", "calls": 1}
+    for count in (3, 3000):
+        passes._marks.cache_clear()
+        made.clear()
+        before = {"": {"class": "Net", "calls": 1, "runs": ["a"] * count}, "a": {**row, "out": ["float32[1]"]}}
+        after = {**before, "a": {**row, "out": ["float32[2]"]}}
+        verdict = compare_trees({"layers": before}, {"layers": after})
+        assert (verdict.matched, verdict.first.layer, verdict.cause) == (False, "a", "computation")
+        assert 0 < len(made) <= 8

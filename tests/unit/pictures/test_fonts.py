@@ -52,9 +52,9 @@ def font_with(tmp_path):
 def test_a_font_that_has_all_letters_is_found(installed, font_with, tmp_path):
     (tmp_path / "broken.ttf").write_bytes(b"no font")
     installed((tmp_path / "broken.ttf", "Noto broken"), font_with("中", "some"), font_with("中文", "both"))
-    assert with_font("层") == ("\\u5c42", fonts._DEJAVU)
+    assert with_font("层") == ("\\u5c42", fonts._dejavu())
     assert with_font("conv.中文") == ("conv.中文", str(tmp_path / "both.ttf"))
-    assert with_font("conv.λ") == ("conv.λ", fonts._DEJAVU)
+    assert with_font("conv.λ") == ("conv.λ", fonts._dejavu())
     text, font = drawable("中文", 20)
     assert (text, font.size) == ("中文", 20)
     image = labelled(np.zeros((1, 1, 3), np.uint8), "中文")

@@ -14,7 +14,12 @@ from pytest_modelviz.views.fixture import CheckFixture
 
 ROOT = Path(__file__).resolve().parents[3]
 OF_THE_CHECK = ("name", "rtol", "atol")
-FIXTURES = CheckFixture.__subclasses__()
+TYPES = [getattr(pytest_modelviz, name) for name in pytest_modelviz.__all__]
+FIXTURES = [
+    one
+    for one in TYPES
+    if isinstance(one, type) and issubclass(one, CheckFixture) and one.__module__ != CheckFixture.__module__
+]
 
 
 def view_class(fixture):
@@ -60,7 +65,9 @@ def test_it_is_public_and_says_in_one_line_what_it_is_for(fixture):
 
 
 def test_every_fixture_has_a_type():
-    assert {fixture.view for fixture in FIXTURES} == {*fixtures.NAMES} - {"_modelviz_checks"}
+    assert {fixture.view: fixture.__name__ for fixture in FIXTURES} == fixtures._TYPES
+    assert {*fixtures.NAMES} == {*fixtures._TYPES, "_modelviz_checks"}
+    assert {*CheckFixture.__subclasses__()} == {*FIXTURES}
 
 
 def test_every_public_name_is_what_type_checkers_think_it_is():

@@ -8,8 +8,9 @@ from torch import nn
 from pytest_modelviz.compare.precision import MOVE
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.probe.forward import call, prepared
-from pytest_modelviz.probe.noise import _roundings, with_noise
+from pytest_modelviz.probe.noise import with_noise
 from pytest_modelviz.probe.pass_recorder import PassRecorder
+from pytest_modelviz.probe.rounding import roundings_of
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import pack_trace, unpack_trace
 
@@ -144,7 +145,7 @@ def test_a_pass_does_not_begin_with_what_the_one_before_left():
     ids=lambda value: type(value).__name__,
 )
 def test_what_counts_as_a_long_sum(layer, terms):
-    assert _roundings(layer) == (terms / 256) ** 0.5
+    assert roundings_of(layer) == (terms / 256) ** 0.5
 
 
 def test_integers_and_doubles_have_none():

@@ -95,7 +95,7 @@ class TestBaselinesOfEarlierVersions:
     def test_a_capture_matches_and_says_so(self):
         view = FeatureMapsView(Shift(0.0), normal(1, 64, 128, 130))
         actual = view.capture()
-        baseline = recorded_formerly(actual, stored_trace(actual.arrays))
+        baseline = recorded_formerly(actual, stored_trace(dict(actual.arrays)))
         verdict = view.compare(baseline, actual, Tolerances())
         assert verdict.matched
         assert verdict.findings == (FormerSketchFinding(),)
@@ -107,7 +107,7 @@ class TestBaselinesOfEarlierVersions:
     def test_kernels_match_and_say_so(self):
         view = KernelMapsView(nn.Conv2d(1024, 1030, 1))
         actual = view.capture()
-        baseline = recorded_formerly(actual, stored_trace(actual.arrays))
+        baseline = recorded_formerly(actual, stored_trace(dict(actual.arrays)))
         verdict = view.compare(baseline, actual, Tolerances())
         assert verdict.matched
         assert verdict.findings == (FormerSketchFinding(),)

@@ -70,6 +70,9 @@ def test_every_attribute_in_the_table_is_there_in_this_torch():
     assert torch_internals.compiled_from(linear) is linear
     assert torch_internals.schema_of(torch.ops.aten.add.Tensor).name == "aten::add"
     assert torch_internals.schema_of(len) is None
+    assert torch_internals.is_made_of_others(torch.ops.aten.linear.default)
+    assert not torch_internals.is_made_of_others(torch.ops.aten.mm.default)
+    assert not torch_internals.is_made_of_others(torch.ops.prim.device.default)
     base = torch.zeros(4)
     assert torch_internals.storage_key(base) == torch_internals.storage_key(base[1:]) != id(base)
     assert all(hasattr(base, name) for name in torch_internals.TENSOR_HOOKS)

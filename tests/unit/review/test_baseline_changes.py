@@ -263,7 +263,7 @@ class TestForgedNewer:
 
     def test_a_weight_that_only_the_newer_calls_state(self, sides, buffers):
         old, new = buffers
-        trace = unpack_trace(new.arrays)
+        trace = unpack_trace(dict(new.arrays))
         trace.modules[""].config.update(rewritten="table", unsaved="table")
         arrays = {**new.arrays, **pack_trace(trace)}
         sides.both(old, replace(new, arrays=arrays, facts=retold("feature_maps", new.facts, arrays)))

@@ -6,6 +6,7 @@ import pytest
 
 from pytest_modelviz.records.colormap import Colormap
 from pytest_modelviz.run.options import OPTIONS, InvalidSettingError
+from pytest_modelviz.run.setting_values import PARSERS
 from pytest_modelviz.run.settings import Mode, read_settings
 
 ROOT = Path("/project")
@@ -138,3 +139,4 @@ def test_heatmaps_have_the_colours_that_are_asked_for():
 def test_every_option_has_an_ini_key_of_its_name():
     assert {option.ini for option in OPTIONS} == {option.name.lstrip("-").replace("-", "_") for option in OPTIONS}
     assert len({option.ini for option in OPTIONS}) == len(OPTIONS) == 15
+    assert PARSERS.keys() == {option.name for option in OPTIONS if not option.is_flag}

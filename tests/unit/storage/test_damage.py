@@ -29,7 +29,9 @@ from pytest_modelviz.storage.formats import (
     content_digest,
     decode_arrays,
     decode_json,
+    encode_arrays,
     encode_json,
+    has_metadata,
     require_whole,
     sha256,
 )
@@ -474,3 +476,18 @@ def test_what_no_version_of_today_knows_is_not_read(tmp_path, key):
     project(tmp_path, json.dumps(document))
     with pytest.raises(ModelvizError, match="was not written by pytest-modelviz"):
         ResultsFolder(tmp_path / ".modelviz").read()
+
+
+def test_nothing_stands_behind_a_compressed_array():
+    ((key, array),) = compressed({"picture": np.zeros((64, 64), np.float16)}).items()
+    decode_arrays(safetensors.numpy.save({key: array}))
+    longer = safetensors.numpy.save({key: np.concatenate([array, np.frombuffer(b"more", np.uint8)])})
+    for read in (decode_arrays, require_whole):
+        with pytest.raises(UnreadableBaselineError, match="'picture' is damaged"):
+            read(longer)
+
+
+def test_texts_beside_arrays_are_found():
+    arrays = {"values": np.zeros(3, np.float32)}
+    assert not has_metadata(encode_arrays(arrays))
+    assert has_metadata(safetensors.numpy.save(arrays, metadata={"approved": "by a maintainer"}))

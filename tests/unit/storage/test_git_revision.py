@@ -41,6 +41,13 @@ def test_commit_branch_and_changes(repository):
     assert revision_of(repository) == Revision(commit, None, True)
 
 
+def test_a_branch_may_be_called_as_git_calls_none(repository):
+    git(repository, "checkout", "-b", "(detached)")
+    assert revision_of(repository).branch == "(detached)"
+    git(repository, "checkout", "--detach")
+    assert revision_of(repository).branch is None
+
+
 def test_a_renamed_file_is_one_change(repository):
     git(repository, "mv", "a.py", "b c.py")
     revision = revision_of(repository)

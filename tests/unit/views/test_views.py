@@ -29,7 +29,7 @@ def test_feature_maps_match_themselves_and_a_copy(name):
     if name not in ("lazy", "scripted", "traced_child"):
         assert compared(view, FeatureMapsView(copy.deepcopy(model), data)).matched
     capture = view.capture()
-    trace = stored_trace(capture.arrays)
+    trace = stored_trace(dict(capture.arrays))
     assert [(c.layer, c.index, c.depth) for c in trace.calls] == [
         (c.layer, c.index, c.depth) for c in capture.result.trace.calls
     ]

@@ -442,7 +442,7 @@ def test_what_is_kept_is_small_and_survives_the_store(tmp_path):
 def test_damaged_climbs_are_unreadable():
     view = ActivationMaximizationView(SmallNet(), "conv2", **SMALL)
     capture = view.capture()
-    without = stored_trace(capture.arrays)
+    without = stored_trace(dict(capture.arrays))
     del without.gradients[gradient_key(0)]
     for damage in (
         {"curves": None},

@@ -173,7 +173,7 @@ class TestShadow:
 
     def test_a_forged_noise_gains_no_more_than_the_jumps_of_rounded_weights(self, dtype):
         baseline = captured(Net(dtype), image(dtype), records=True)
-        trace = unpack_trace(baseline.arrays)
+        trace = unpack_trace(dict(baseline.arrays))
         records = {key: replace(record, noise=1e30) for key, record in trace.shadow.tensors.items()}
         forged = replace(trace, shadow=replace(trace.shadow, tensors=records))
         model = Net(dtype)

@@ -20,7 +20,7 @@ from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.store import Store
 from pytest_modelviz.views.kernel_maps.capture import KernelMapsView
 from pytest_modelviz.views.kernel_maps.compare import BrokenKernelsFinding
-from pytest_modelviz.views.kernel_maps.convolutions import convolutions
+from pytest_modelviz.views.kernel_maps.convolutions import convolutions, is_plain_to_read
 from pytest_modelviz.views.kernel_maps.kernels import filters_first, sample
 from pytest_modelviz.views.kernel_maps.pictures import kernel_scale, kernels_composite, kernels_picture
 
@@ -357,3 +357,77 @@ class TestPictures:
         picture = kernels_composite("conv", ["head"], one, two)
         assert picture.image.shape[1] > 8 * 40
         assert picture.difference is None
+
+
+def exact_moments(weight):
+    """Mean, rms, lowest and highest as integers of any size give them."""
+    numbers = [int(number) for number in weight.double().flatten().tolist()]
+    mean, square = sum(numbers) / len(numbers), sum(number * number for number in numbers) / len(numbers)
+    return mean, math.sqrt(square), min(numbers), max(numbers)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("layout", ["plain", "channels_last"])
+def test_statistics_of_many_filters(dtype, layout):
+    model = nn.Conv2d(64, 48, 3).to(dtype)
+    with torch.no_grad():
+        model.weight.copy_(torch.randint(-9, 30, model.weight.shape))
+    if layout == "channels_last":
+        model = model.to(memory_format=torch.channels_last)
+    found = KernelMapsView(model).capture().result.layers[""]
+    assert (found.mean, found.rms, found.low, found.high) == pytest.approx(exact_moments(model.weight), rel=1e-6)
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1e-16, 1e16, 1e25])
+def test_statistics_of_numbers_whose_squares_are_none(factor):
+    model = nn.Conv1d(1, 2, 2)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[[3.0, -4.0]], [[0.0, 12.0]]]) * factor)
+    found = KernelMapsView(model).capture().result.layers[""]
+    expected = (2.75 * factor, 6.5 * factor, -4.0 * factor, 12.0 * factor)
+    assert (found.mean, found.rms, found.low, found.high) == pytest.approx(expected, rel=1e-6, abs=0)
+
+
+class TestReadAsItIs:
+    """A model of torch's own layers is read where it is; where anybody's code may run, it is restored afterwards."""
+
+    @pytest.mark.parametrize("mode", ["train", "eval"])
+    def test_of_torchs_own_layers(self, mode, monkeypatch):
+        model = getattr(SmallNet(), mode)()
+        whole = KernelMapsView(model).capture()
+        monkeypatch.setattr("pytest_modelviz.views.kernel_maps.capture.is_plain_to_read", lambda model: False)
+        prepared = KernelMapsView(model).capture()
+        assert (whole.facts, whole.environment, whole.notes) == (
+            prepared.facts,
+            prepared.environment,
+            prepared.notes,
+        )
+        assert {key: array.tobytes() for key, array in whole.arrays.items()} == {
+            key: array.tobytes() for key, array in prepared.arrays.items()
+        }
+
+    def test_no_code_of_anybodys_runs(self):
+        class Odd(nn.Conv2d):
+            def extra_repr(self):
+                self.looked_at = True
+                return super().extra_repr()
+
+        class Holder:
+            def __repr__(self):
+                return "holder"
+
+        held = nn.Conv2d(1, 1, 1)
+        held.extra = Holder()
+        hooked = weight_norm_of_old()
+        parametrised = nn.utils.parametrizations.weight_norm(nn.Conv2d(2, 2, 2))
+        models = {"plain": SmallNet(), "odd": Odd(1, 1, 1), "held": held, "hooked": hooked, "new": parametrised}
+        plain = {name: is_plain_to_read(nn.Sequential(model)) for name, model in models.items()}
+        assert plain == {"plain": True, "odd": False, "held": False, "hooked": False, "new": False}
+        KernelMapsView(models["odd"]).capture()
+        assert not hasattr(models["odd"], "looked_at")
+
+    def test_nothing_is_left_behind(self):
+        model = SmallNet().train()
+        before = state_of_model(model), state_of_process()
+        KernelMapsView(model).capture()
+        assert (state_of_model(model), state_of_process()) == before

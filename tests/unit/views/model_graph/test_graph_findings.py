@@ -1,5 +1,6 @@
 """What two graphs differ in, as a report says it, and what is no part of a graph."""
 
+import dataclasses
 import json
 
 import pytest
@@ -8,6 +9,12 @@ import torch.nn.functional as F
 from graph_models import Block, Net, capture, compared, edited, lines, small
 from torch import nn
 from zoo import ZOO, vectors
+
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.views.model_graph.compare import compare, compare_graphs
+from pytest_modelviz.views.model_graph.records import OperatorGraph
 
 
 @pytest.mark.parametrize(
@@ -290,3 +297,39 @@ def test_what_a_module_is_handed_is_a_matter_of_the_one_that_calls_it(changed):
     inputs = torch.ones(2, 3), torch.zeros(2, 3)
     verdict, _ = compared(capture(Handing(0, lend=False), inputs), capture(changed, inputs))
     assert (verdict.first.layer, verdict.first.class_name) == ("", "Handing")
+
+
+class Constants(nn.Module):
+    """Reads a table of more numbers than a graph writes out, and returns a number beside tensors."""
+
+    def forward(self, x):
+        return {"shifted": x + torch.linspace(0, 1, x.shape[-1]), "count": x.shape[0]}
+
+
+class Untraceable(nn.Module):
+    """Decides by a value, which torch.export cannot follow."""
+
+    def forward(self, x):
+        return x.relu() if float(x.sum()) > 0 else x.tanh()
+
+
+SAME = {"net": (Net, small), "constants": (Constants, vectors), "traced": (Untraceable, vectors)}
+
+
+@pytest.mark.parametrize(("model", "data"), SAME.values(), ids=SAME)
+def test_equal_graphs_are_the_match_that_comparing_them_finds(model, data, monkeypatch):
+    before, after = (capture(model(), data()) for _ in range(2))
+    before = dataclasses.replace(before, facts=json.loads(json.dumps(before.facts)))
+    graphs = [OperatorGraph.from_facts(each.facts) for each in (before, after)]
+    long = compare_graphs(*graphs)
+    monkeypatch.setattr("pytest_modelviz.views.model_graph.compare.compare_graphs", None)  # it is not asked
+    assert compare(before, after, Tolerances()) == long
+    assert long.matched
+
+
+def test_a_graph_beside_the_same_damage_is_unreadable():
+    facts = json.loads(json.dumps(capture(Net()).facts))
+    facts["modules"][""]["tensors"] = {"odd": "float32[much]"}
+    damaged = Capture("model_graph", facts)
+    with pytest.raises(UnreadableBaselineError, match="unreadable shape"):
+        compare(damaged, damaged, Tolerances())

@@ -1,13 +1,19 @@
 """What a graph holds beside operators: larger constants, arguments of tensors and numbers, what the model returns."""
 
+import dataclasses
+import json
+import re
+
+import numpy as np
 import pytest
 import torch
 from forging_by_hand import reread
 from graph_models import capture, compared, lines
 from torch import nn
 
+from pytest_modelviz.records.tensors import random_signs
 from pytest_modelviz.views.model_graph.capture import ModelGraphView
-from pytest_modelviz.views.model_graph.compare import NOT_RECORDED
+from pytest_modelviz.views.model_graph.compare import NARROW_SKETCHES, NOT_RECORDED
 from pytest_modelviz.views.model_graph.constants import same_constant
 from pytest_modelviz.views.model_graph.naming import constant
 
@@ -126,6 +132,52 @@ def test_a_constant_computed_on_another_processor_is_the_same():
     assert not same_constant(constant(values), constant(values.reshape(10, 100)))
 
 
+def narrowly(text):
+    """A text as earlier versions wrote it: without the sketches of the second width."""
+    return re.sub(r"; wider [^()]*\)", ")", text)
+
+
+def as_earlier(made):
+    facts = json.loads(narrowly(json.dumps(made.facts)))
+    return dataclasses.replace(made, facts=facts)
+
+
+def exchanged(values, places):
+    """Values changed at two places by as much, so that it cancels in a sum of both, which gives each a sign."""
+    signs = random_signs(np.arange(1, values.numel() + 1, dtype=np.uint64), 0)[list(places)]
+    changed = values.clone()
+    changed[list(places)] += 0.5 * torch.tensor(signs * [1, -1], dtype=values.dtype)
+    return changed
+
+
+@pytest.mark.parametrize(("count", "places"), [(9, (1, 8)), (61, (3, 3 + 49)), (62, (0, 7)), (1000, (500, 507))])
+def test_changes_that_cancel_in_seven_sums_are_found(count, places):
+    values = torch.linspace(1, 2, count)
+    before, after = constant(values), constant(exchanged(values, places))
+    assert same_constant(narrowly(before), narrowly(after))
+    assert not same_constant(before, after)
+
+
+def test_up_to_61_numbers_are_written_out():
+    values = [0.5 * at for at in range(61)]
+    assert constant(torch.tensor(values)).partition("; wider ")[2] == f"{', '.join(f'{value:g}' for value in values)})"
+
+
+@pytest.mark.parametrize("values", [torch.linspace(1, 2, 20), torch.linspace(1, 2, 200)], ids=["values", "sketch"])
+def test_a_baseline_that_has_seven_sums_alone_matches_and_says_so(values):
+    changed = exchanged(values, (3, 10))
+    models = [Applied(lambda x, by=by: x.sum() * by) for by in (values, changed, values * 1.01)]
+    same, cancelling, other = (capture(model, X) for model in models)
+    assert compared(same, same)[0].findings == ()
+    earlier = as_earlier(same)
+    for actual in (same, cancelling):
+        verdict, _ = compared(earlier, actual)
+        assert (verdict.matched, verdict.findings) == (True, (NARROW_SKETCHES,))
+    assert not compared(earlier, other)[0].matched
+    assert not compared(same, cancelling)[0].matched
+    assert not compared(same, earlier)[0].matched  # which no run captures
+
+
 def test_giants_in_a_constant_hide_no_other_values():
     giants = torch.where(torch.arange(1000) % 100 == 0, -1e30, torch.linspace(1, 2, 1000))
     others = torch.where(giants < 0, giants, giants * 1.01)
@@ -142,6 +194,9 @@ def test_a_constant_that_cannot_be_read_as_numbers_is_given_by_its_shape():
 
 def test_a_damaged_constant_is_another():
     good = constant(LARGE)
+    narrow, _, wide = good.partition("; wider ")
+    for damaged in ("", f"{wide[:-1]}, 1", f"{wide[:-1]} | {wide[:-1]}", wide.replace("1,", "nan,", 1)[:-1], "word"):
+        assert not same_constant(f"{narrow}; wider {damaged})", good)
     assert not same_constant(good.replace("sketch ", "sketch nonsense, "), good)
     assert not same_constant(good.replace("sketch ", "sketch nan, ").rpartition(",")[0] + ")", good)
     assert not same_constant(good.partition(" (")[0], good)

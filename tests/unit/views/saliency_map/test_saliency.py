@@ -1,6 +1,7 @@
 import collections
 import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -321,8 +322,7 @@ class TestComparison:
     def test_a_damaged_picture_is_unreadable(self):
         view = SaliencyMapView(SmallNet(), images(), target=0)
         capture = view.capture()
-        damaged = copy.deepcopy(capture)
-        damaged.arrays["gradient.0"] = damaged.arrays["gradient.0"][:2]
+        damaged = replace(capture, arrays={**capture.arrays, "gradient.0": capture.arrays["gradient.0"][:2]})
         with pytest.raises(UnreadableBaselineError, match=r"its picture 'gradient\.0' is damaged"):
             view.picture(capture, damaged)
 

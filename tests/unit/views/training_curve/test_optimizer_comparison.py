@@ -5,11 +5,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+from forging_by_hand import reread
 from torch import nn
 from torch.optim import lr_scheduler
 
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.records.findings import UnstatedFinding
 from pytest_modelviz.reports.sentences import sentences
-from pytest_modelviz.views.training_curve.optimizer_comparison import optimizer_findings
+from pytest_modelviz.views.training_curve.capture import TrainingCurveView
+from pytest_modelviz.views.training_curve.optimizer_comparison import optimizer_findings, unstated_options
 from pytest_modelviz.views.training_curve.optimizer_recorder import OptimizerRecorder
 from pytest_modelviz.views.training_curve.optimizer_records import SchedulerRecord
 
@@ -112,3 +116,51 @@ def test_another_rate_that_a_scheduler_starts_from_is_a_drift():
     (group,) = view.groups
     rest = {key: value for key, value in group.options.items() if key != "initial_lr"}
     assert said([replace(view, groups=(replace(group, options=rest),))], [other])
+
+
+def lacking(record, *, group=(), scheduler=()):
+    """A record without some options of its only group and its only scheduler, as another version of torch has them."""
+    groups, schedulers = (
+        tuple(
+            replace(each, options={key: each.options[key] for key in each.options if key not in names}) for each in own
+        )
+        for own, names in ((record.groups, group), (record.schedulers, scheduler))
+    )
+    return replace(record, groups=groups, schedulers=schedulers)
+
+
+@pytest.mark.parametrize(
+    ("lacks", "subjects"),
+    [
+        ({}, []),
+        ({"group": ["nesterov"]}, ["how nesterov of SGD is set"]),
+        ({"group": ["nesterov", "maximize"]}, ["how maximize, nesterov of SGD are set"]),
+        ({"scheduler": ["cooldown"]}, ["how cooldown of ReduceLROnPlateau is set"]),
+    ],
+)
+def test_an_option_that_is_off_and_that_the_baseline_lacks_is_noted(lacks, subjects):
+    (actual,) = scheduled(lr_scheduler.ReduceLROnPlateau)
+    before = [lacking(actual, **lacks)]
+    assert not said(before, [actual])
+    assert [finding.subject for finding in unstated_options(before, [actual])] == subjects
+    assert not unstated_options(before, [actual], ["nesterov", "maximize", "cooldown"])
+    assert not unstated_options([actual], before)
+
+
+def test_a_match_with_a_baseline_that_lacks_an_option_says_so():
+    model = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def train(number):
+        optimizer.zero_grad()
+        loss = model(torch.ones(3, 2)).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    view = TrainingCurveView(train, steps=2, model=model, optimizer=optimizer)
+    made = view.capture()
+    before = reread(view, made, lambda facts: facts["optimizer"][0]["groups"][0]["options"].pop("maximize"))
+    for baseline, findings in ((made, ()), (before, (UnstatedFinding("how maximize of SGD is set"),))):
+        verdict = view.compare(baseline, made, Tolerances())
+        assert (verdict.matched, verdict.findings) == (True, findings)

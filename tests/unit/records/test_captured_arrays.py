@@ -1,0 +1,73 @@
+"""A trace that is compared as it was captured is the one that its baseline would be read as."""
+
+import dataclasses
+import json
+import unittest.mock
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+import torch
+from traces_by_hand import trace
+from zoo import ZOO, SmallNet, images
+
+from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.records import trace_arrays
+from pytest_modelviz.records.sketch_version import EARLIER_VERSION, SKETCH_VERSION, sketched_as
+from pytest_modelviz.records.trace_arrays import captured_arrays, stated_version, unpack_trace
+from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+
+
+def as_plain_data(value):
+    """A trace as nested tuples that can be compared, with the order of its tables."""
+    if isinstance(value, np.ndarray):
+        return str(value.dtype), value.shape, value.tobytes()
+    if dataclasses.is_dataclass(value):
+        return tuple(as_plain_data(getattr(value, field.name)) for field in dataclasses.fields(value))
+    if isinstance(value, Mapping):
+        return tuple((key, as_plain_data(item)) for key, item in value.items())
+    return tuple(map(as_plain_data, value)) if isinstance(value, (list, tuple)) else value
+
+
+@pytest.mark.parametrize("version", [EARLIER_VERSION, SKETCH_VERSION])
+@pytest.mark.parametrize("name", ZOO)
+def test_what_is_compared_is_what_would_be_read_back(name, version):
+    torch.manual_seed(0)
+    with sketched_as(version):
+        arrays = FeatureMapsView(ZOO[name].build(), ZOO[name].input()).capture().arrays
+    assert as_plain_data(unpack_trace(arrays)) == as_plain_data(unpack_trace(dict(arrays)))
+    assert stated_version(arrays) == stated_version(dict(arrays))
+
+
+@pytest.mark.parametrize("version", [EARLIER_VERSION, SKETCH_VERSION])
+def test_sketches_of_large_tensors_keep_their_version_until_they_are_packed(version):
+    model, image = torch.nn.Conv2d(3, 8, 3, padding=1), torch.rand(1, 3, 128, 128)
+    with sketched_as(version):
+        arrays = FeatureMapsView(model, image).capture().arrays
+    assert stated_version(arrays) == stated_version(dict(arrays)) == version
+    assert as_plain_data(unpack_trace(arrays)) == as_plain_data(unpack_trace(dict(arrays)))
+
+
+def test_what_nothing_refers_to_is_not_compared():
+    own = trace()
+    key = next(iter(own.tensors))
+    own.tensors["extra"], own.structure.weights["extra"] = own.tensors[key], own.tensors[key]
+    arrays = captured_arrays(own, {"map": np.ones(2)})
+    assert "extra" not in unpack_trace(arrays).tensors
+    assert "extra" not in unpack_trace(arrays).weights
+    assert arrays["map"].tolist() == [1.0, 1.0]
+    assert len(arrays) == len(list(arrays)) == 4
+
+
+def test_a_match_packs_nothing():
+    view = FeatureMapsView(SmallNet(), images())
+    baseline = view.capture()
+    stored = dataclasses.replace(baseline, arrays=dict(baseline.arrays))
+    with unittest.mock.patch.object(trace_arrays, "pack_trace") as packing:
+        assert view.compare(stored, view.capture(), Tolerances()).matched
+    assert not packing.called
+
+
+def test_facts_are_plain_json():
+    facts = FeatureMapsView(SmallNet(), images()).capture().facts
+    assert json.loads(json.dumps(facts))["layers"] == facts["layers"]
