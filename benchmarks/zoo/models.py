@@ -96,6 +96,19 @@ def _seed(model: nn.Module) -> None:
     torch.manual_seed(0)
 
 
+def _round_scales(model: nn.Module) -> None:
+    """Give a quantised model scales of three digits: the last ones of those of a calibration differ on each processor.
+
+    Users load them with the weights.
+    """
+    for module in model.modules():
+        scale = vars(module).get("scale", module._buffers.get("scale"))
+        if isinstance(scale, torch.Tensor):
+            scale.copy_(torch.tensor([float(f"{number:.3g}") for number in scale.tolist()]))
+        elif isinstance(scale, float):
+            module.scale = float(f"{scale:.3g}")  # type: ignore[assignment]  # a plain number in quantised modules
+
+
 def _vision(name: str) -> Built:
     import torchvision
     from torchvision.models.quantization.utils import quantize_model
@@ -113,6 +126,7 @@ def _vision(name: str) -> Built:
     _seed(model)
     if kind == "quantization":
         quantize_model(model, "fbgemm")
+        _round_scales(model)
     if kind == "detection":
         return model, ([torch.rand(3, side, side)],)
     if kind == "optical_flow":
