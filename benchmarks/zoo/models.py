@@ -104,7 +104,8 @@ def _round_scales(model: nn.Module) -> None:
     for module in model.modules():
         scale = vars(module).get("scale", module._buffers.get("scale"))
         if isinstance(scale, torch.Tensor):
-            scale.copy_(torch.tensor([float(f"{number:.3g}") for number in scale.tolist()]))
+            rounded = [float(f"{number:.3g}") for number in scale.flatten().tolist()]
+            scale.copy_(torch.tensor(rounded).view(scale.shape))
         elif isinstance(scale, float):
             module.scale = float(f"{scale:.3g}")  # type: ignore[assignment]  # a plain number in quantised modules
 
