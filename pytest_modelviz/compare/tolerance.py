@@ -28,8 +28,9 @@ _RTOL = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2, "bfloat16": 3e-2}
 # what is computed from them in floats. Measured between torch's engines (fbgemm, x86, oneDNN, QNNPACK) on ResNet-18,
 # MobileNetV2, GoogLeNet, Inception v3 and ShuffleNet with random weights: where they first differ, at most 0.07 % of
 # the integers do, which is 0.005 to 0.1 steps; further on up to 79 %, at most 0.52 of what is allowed, and 0.75 where
-# that would be more than the most (MobileNetV2). MobileNetV3 amplifies it to 0.42 and drifts. Threads change no integer,
-# and from AVX2 to AVX-512 none changes; without any vector instructions an addition rounds one in a thousand otherwise.
+# that would be more than the most (MobileNetV2). MobileNetV3 amplifies it to 0.42 and drifts. Threads change no
+# integer, and from AVX2 to AVX-512 none changes; without any vector instructions an addition rounds one in a thousand
+# otherwise.
 _RTOL_8_BIT = 2e-1
 _QUANTISED = "qint8"
 # Where the noise of a tensor was measured (see `probe.noise`), it is allowed a multiple of that, never more than above.
