@@ -36,10 +36,14 @@ def with_explanation_shadow(
 def explanation_shadow(capture: Capture) -> Capture | None:
     """The shadow that a capture holds, with the noise of the explanation, which was measured in it.
 
+    Of its arrays, those of its pass and those that are called by one word. No version has recorded others, such as a
+    shadow of its own.
+
     Raises UnreadableBaselineError for what is none.
     """
     facts = capture.facts.get(_FACT)
-    arrays = {name.removeprefix(_PREFIX): a for name, a in capture.arrays.items() if name.startswith(_PREFIX)}
+    names = [name.removeprefix(_PREFIX) for name in capture.arrays if name.startswith(_PREFIX)]
+    arrays = {n: capture.arrays[_PREFIX + n] for n in names if n.startswith(_TRACE) or "." not in n}
     if facts is None and not arrays:
         return None
     if not isinstance(facts, dict):

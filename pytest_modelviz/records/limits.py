@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from pytest_modelviz.records.capture import Array
 from pytest_modelviz.text.strict_json import MOST_VALUES
 
 
@@ -20,8 +21,18 @@ class Limits(NamedTuple):
 # each module around a module, or at each name inside it, takes that many times what the file holds.
 MOST_NESTED, LONGEST_NAME = 300, 10_000
 
+STRUCTURE = ".structure"  # ends the name of each array that holds compressed JSON, whatever it begins with
+
 FIXED = Limits()
 SMALL = Limits(4 * 2**20, 250_000, 32 * 2**20, 2 * 2**20, 8 * 2**20, 500_000)
+
+
+def is_structure(name: str, array: Array) -> bool:
+    """Whether an array is compressed JSON: the structure of a pass, of its shadow, or of an explanation's passes.
+
+    Only such arrays are unpacked as JSON, and what each of them unpacks to is measured when a file is read.
+    """
+    return name.endswith(STRUCTURE) and array.dtype == "uint8" and array.ndim == 1
 
 
 def is_recordable(layer: str) -> bool:

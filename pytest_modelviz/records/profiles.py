@@ -7,7 +7,7 @@ are rounded to 8 bits, as parts of the largest of their kind. They lie in four a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Array
-from pytest_modelviz.records.trace import Call, ForwardTrace
+from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf
 
 SIDE, PLACES, GROUPS, BINS = 8, 64, 32, 24  # the most of each: rows and columns, places, groups of channels; bins
 LEVELS = 254  # into which the numbers of a kind are rounded; the level above marks what is not finite
@@ -109,9 +109,12 @@ def unpack_profiles(arrays: Mapping[str, Array], trace: ForwardTrace) -> dict[st
             _required(arrays[name], *layout) for name, layout in zip(_NAMES, _LAYOUTS, strict=True)
         )
         rows = zip(index.tolist(), shapes.tolist(), scales.tolist(), levels.astype(np.uint8), strict=True)
-        profiles = {_key(trace.calls, call, leaf): _unpacked(n, *rest) for (call, leaf, n), *rest in rows}
-        if len(profiles) < len(index):
-            raise ValueError("two of one tensor")
+        keys, profiles = _Keys(trace.calls), dict[str, Profile]()
+        for (call, leaf, channels), *rest in rows:
+            key = keys.at(call, leaf)
+            if key in profiles:
+                raise ValueError("two of one tensor")
+            profiles[key] = _unpacked(channels, *rest)
     except (LookupError, ValueError) as error:
         raise UnreadableBaselineError(f"its profiles of layers are damaged ({error})") from error
     return profiles
@@ -142,11 +145,21 @@ def _unpacked(channels: int, shape: list[int], scales: list[float], levels: npt.
     return Profile(places.reshape(rows, columns), energies, means, shares, sign, biased - _BIAS, channels)
 
 
-def _key(calls: list[Call], call: int, leaf: int) -> str:
-    if not 0 <= call < len(calls):
-        raise ValueError(f"a call {call}")
-    leaves = list(calls[call].inputs.values() if leaf < 0 else (calls[call].outputs or {}).values())
-    key = leaves[-1 - leaf if leaf < 0 else leaf].tensor
-    if key is None:
-        raise ValueError(f"no tensor in call {call}")
-    return key
+class _Keys:
+    """The keys of tensors by position. The leaves of a call are listed once, however many positions name it."""
+
+    def __init__(self, calls: Sequence[Call]) -> None:
+        self._calls = calls
+        self._leaves: dict[tuple[int, bool], list[Leaf]] = {}
+
+    def at(self, call: int, leaf: int) -> str:
+        if not 0 <= call < len(self._calls):
+            raise ValueError(f"a call {call}")
+        is_input = leaf < 0
+        if (call, is_input) not in self._leaves:
+            given = self._calls[call].inputs if is_input else self._calls[call].outputs or {}
+            self._leaves[call, is_input] = list(given.values())
+        key = self._leaves[call, is_input][-1 - leaf if is_input else leaf].tensor
+        if key is None:
+            raise ValueError(f"no tensor in call {call}")
+        return key

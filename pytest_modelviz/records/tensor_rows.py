@@ -12,6 +12,7 @@ import numpy as np
 
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Array
+from pytest_modelviz.records.limits import STRUCTURE
 from pytest_modelviz.records.tensors import WIDEST_SKETCH, Sketch, TensorRecord
 
 _LARGEST_NUMEL, _MOST_SIDES = 2**62, 64  # torch makes no tensors of more
@@ -66,7 +67,7 @@ class RowWriter:
     def arrays(self, prefix: str, structure: Mapping[str, Any]) -> dict[str, Array]:
         narrow, wide = self.sketches()
         return {
-            f"{prefix}.structure": np.frombuffer(zlib.compress(structure_text(structure), 9), dtype=np.uint8),
+            f"{prefix}{STRUCTURE}": np.frombuffer(zlib.compress(structure_text(structure), 9), dtype=np.uint8),
             f"{prefix}.sketches": narrow,
             f"{prefix}.wide": wide,
         }

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 from pytest_modelviz.records.capture import Array
 from pytest_modelviz.records.captured_arrays import CapturedArrays
+from pytest_modelviz.records.limits import STRUCTURE
 from pytest_modelviz.records.sketch_version import EARLIER_VERSION, LARGEST_ALIKE, sketch_version, sketched_as
 from pytest_modelviz.records.tensor_rows import Position, RowWriter, structure_text
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaves
 
-SHADOW = "shadow.structure"  # the array that says that a trace has a shadow
+SHADOW = f"shadow{STRUCTURE}"  # the array that says that a trace has a shadow
 _NUMBERS = ("trace.sketches", "trace.wide")
 
 

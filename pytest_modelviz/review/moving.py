@@ -201,9 +201,13 @@ def _conflict(store: Store, move: Move) -> str:
 
 
 def _carry_out(store: Store, move: Move, *, dry_run: bool) -> Moved:
-    if move.source == move.destination and move.nodeid == move.old_nodeid and "moved_from" not in move.document:
+    # such a file may say that it has come from elsewhere, which nobody can see any more: nothing is moved here
+    is_there = move.source == move.destination and move.nodeid == move.old_nodeid
+    if is_there and "moved_from" not in move.document:
         if not dry_run:
             store.complete_interrupted_write(move.source)
+        return _report(store, move, "already there")
+    if dry_run and is_there:
         return _report(store, move, "already there")
     if dry_run:
         return _report(store, move, "would be moved")
@@ -215,7 +219,7 @@ def _carry_out(store: Store, move: Move, *, dry_run: bool) -> Moved:
         return _report(store, move, "refused", "it was changed in the meantime: try again")
     except (ModelvizError, UnreadableBaselineError) as error:
         return _report(store, move, "refused", str(error))
-    return _report(store, move, "moved")
+    return _report(store, move, "already there" if is_there else "moved")
 
 
 def _report(store: Store, move: Move, done: str, reason: str = "") -> Moved:

@@ -21,7 +21,7 @@ from pytest_modelviz.text.strict_json import TooManyValuesError, parse_json
 SCHEMA = 1
 
 _SEAL = "content_sha256"  # the key of a document's digest of its content
-_KEYS = {"schema", "nodeid", "view", "name", "variant", "data_sha256", "environment", "facts", _SEAL, "moved_from"}
+_KEYS = {"schema", "nodeid", "view", "name", "variant", "data_sha256", "environment", "facts", _SEAL}  # of a recording
 _PARTS = {"view": str, "facts": dict, "environment": dict}
 _LENGTH_BYTES = 8  # a safetensors file begins with the length of its header
 _ROWS_FROM = 2  # below this depth a value takes one line
@@ -78,7 +78,10 @@ def renamed_json(document: Mapping[str, Any], nodeid: str, *, moved_from: str | 
 
 
 def unknown_keys(data: bytes) -> list[str]:
-    """The keys of a reviewable file that this version does not write: not compared, and covered by no digest."""
+    """The keys of a reviewable file that no recording of this version has: not compared, and covered by no digest.
+
+    `moved_from` is one of them: what is recorded has come from nowhere.
+    """
     return sorted(decode_json(data).keys() - _KEYS)
 
 

@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING
 
 from pytest_modelviz.errors import OversizedBaselineError
 from pytest_modelviz.records.capture import Array, Capture
-from pytest_modelviz.records.limits import FIXED, SMALL, Limits
+from pytest_modelviz.records.limits import FIXED, SMALL, Limits, is_structure
 from pytest_modelviz.text.strict_json import count_values
 
 if TYPE_CHECKING:
     from zlib import _Decompress  # what decompressobj makes; it has no public name
 
-# the arrays that hold compressed JSON of a trace: of a pass, its shadow, and an explanation's
-STRUCTURES = ("trace.structure", "shadow.structure", "float32.trace.structure")
 TIMES = 4
 _CHUNK = 64 * 2**10
 _ARRAY_HEADER = 200  # bytes in a safetensors file, beside the array's name
@@ -57,7 +55,7 @@ def structure_size(arrays: Mapping[str, Array], limits: Limits) -> tuple[int, in
     Zero where there is none, or what is no such thing: its reader says what is wrong with it.
     """
     size = count = 0
-    for packed in (arrays[name] for name in STRUCTURES if name in arrays):
+    for packed in (array for name, array in arrays.items() if is_structure(name, array)):
         with contextlib.suppress(zlib.error):
             for piece in pieces(zlib.decompressobj(), packed.tobytes()):
                 size, count = size + len(piece), count + count_values(piece)

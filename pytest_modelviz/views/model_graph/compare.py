@@ -63,12 +63,12 @@ def compare_graphs(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
     if baseline.returned is None and actual.returned is not None:
         actual = as_earlier_versions(actual)
         uncompared = [NOT_RECORDED]
-    actual, renamed = renamed_back(baseline, actual)
+    actual, all_renamed = renamed_back(baseline, actual)
     _refuse_aliases(baseline, actual)
     differing = difference(baseline, actual)
     owners = dict.fromkeys(operator.module for operator in (*baseline.operators, *actual.operators))
     read = _read_modules(actual)
-    renamed = [finding for finding in renamed if any(is_within(name, finding.before) for name in (*owners, *read))]
+    renamed = [finding for finding in all_renamed if any(is_within(name, finding.before) for name in (*owners, *read))]
     before, after = baseline.structure(), actual.structure()
     built = construction_changes(before, after)
     lacking = [finding for finding in built if isinstance(finding, kinds.ModuleFinding) and finding.layer in read]
@@ -79,7 +79,7 @@ def compare_graphs(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
         if any(map(is_sketched_narrowly, baseline.references)):
             uncompared.append(NARROW_SKETCHES)
         reported = [finding for finding in built if not isinstance(finding, kinds.AttributeFinding)]
-        return Verdict.match(compared=len(owners), findings=[*reported, *ties, *uncompared])
+        return Verdict.match(compared=len(owners), findings=[*reported, *all_renamed, *ties, *uncompared])
     evidence: Sequence[kinds.LayerFinding] = [*renamed, *lacking]
     if differing.findings:
         layer, cause, evidence = blame(baseline, actual, differing.findings[0])
@@ -91,7 +91,7 @@ def compare_graphs(baseline: OperatorGraph, actual: OperatorGraph) -> Verdict:
     findings: list[kinds.AnyFinding] = [*differing.findings[:1], *evidence, *differing.findings[1:]]
     if differing.follows:
         findings.append(FollowingFinding(module_of(differing.follows[0]), len(differing.follows)))
-    findings += beside(evidence, [*built, *renamed])
+    findings += beside(evidence, [*built, *all_renamed])
     count = max(len(baseline.operators), len(actual.operators), 1)
     changed = len(differing.findings) + len(differing.follows)
     return Verdict.drift(

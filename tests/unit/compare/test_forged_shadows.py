@@ -10,10 +10,13 @@ from forging_by_hand import matches
 from torch import nn
 
 from pytest_modelviz.compare.evidence import changed_weights
+from pytest_modelviz.compare.last_digits import differs_in_last_digits
 from pytest_modelviz.compare.shadow import _bounded, _with_shadow_distances
 from pytest_modelviz.compare.tolerance import LayerTolerance, Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
+from pytest_modelviz.records.explanation_shadow import explanation_shadow
 from pytest_modelviz.records.findings import FactFinding, UnrecordedPartsFinding
+from pytest_modelviz.records.noise import EXPLANATION_NOISE, packed_noise
 from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace_arrays import pack_trace, unpack_trace
@@ -149,6 +152,16 @@ class TestExplanations:
         forged = dataclasses.replace(actual, facts={**actual.facts, "lowest_dtype": "bfloat16"})
         with pytest.raises(UnreadableBaselineError, match="lowest dtype"):
             view.compare(forged, actual, Tolerances())
+
+    def test_a_shadow_has_no_shadow_of_its_own(self, name):
+        view = self.view(name)
+        actual = view.capture()
+        own = {key.replace("trace", "shadow"): a for key, a in actual.arrays.items() if key.startswith("float32.trace")}
+        noise = {f"float32.{name}": packed_noise([0.5]) for name in (EXPLANATION_NOISE, "shadow.noise")}
+        forged = dataclasses.replace(actual, arrays={**actual.arrays, **own, **noise})
+        assert explanation_shadow(forged).arrays.keys() == explanation_shadow(actual).arrays.keys()
+        assert view.compare(forged, actual, Tolerances()) == view.compare(actual, actual, Tolerances())
+        assert not differs_in_last_digits(forged, actual, Tolerances())  # nor does it survive an update
 
     def test_tensors_that_nothing_refers_to_decide_nothing(self, name):
         actual = self.view(name).capture()

@@ -7,13 +7,19 @@ import zlib
 
 import numpy as np
 import pytest
+import torch
 from forgery_subjects import SUBJECTS
+from torch import nn
 
 from pytest_modelviz.compare.last_digits import differs_in_last_digits, has_same_noise
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.noise import packed_noise
-from pytest_modelviz.records.trace_arrays import pack_trace, unpack_trace
+from pytest_modelviz.records.sketch_version import EARLIER_VERSION
+from pytest_modelviz.records.trace_arrays import pack_trace, stated_version, unpack_trace
+from pytest_modelviz.records.trace_structure import needs_version
+from pytest_modelviz.views.base import measured
+from pytest_modelviz.views.training_curve.capture import TrainingCurveView
 
 TRACED = [
     name for name in SUBJECTS if name.partition(" ")[0] not in ("model_summary", "model_graph", "a", "training_curve")
@@ -114,8 +120,11 @@ def test_nothing_that_is_read_by_nobody_is_noise(key, change):
         (np.array([1.0], np.float32), np.array([1.0]), False),
         (np.array([1.0]), np.array([[1.0]]), False),
         (np.array([3]), np.array([4]), False),
-        (np.array([3, 200], np.uint8), np.array([4, 199], np.uint8), True),
-        (np.array([3], np.uint8), np.array([5], np.uint8), False),
+        (np.array([[[3, 200]]], np.uint8), np.array([[[4, 199]]], np.uint8), True),  # pixels
+        (np.array([[[[3, 200]]]], np.uint8), np.array([[[[4, 199]]]], np.uint8), True),
+        (np.array([[[3]]], np.uint8), np.array([[[5]]], np.uint8), False),
+        (np.array([3, 200], np.uint8), np.array([4, 200], np.uint8), False),  # text
+        (np.array([[3, 200]], np.uint8), np.array([[4, 200]], np.uint8), False),
         (np.array([True]), np.array([False]), False),
         (np.array([1 + 1j]), np.array([1 + 2j]), False),
         (np.zeros(0), np.zeros(0), True),
@@ -124,6 +133,43 @@ def test_nothing_that_is_read_by_nobody_is_noise(key, change):
 def test_numbers_are_compared_one_by_one(before, after, same):
     captures = (Capture("plain", {}, {"x": values}) for values in (before, after))
     assert is_noise(*captures) is same
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "same"),
+    [
+        ("saliency_map in bfloat16", "float32.trace.structure", False),
+        ("training_curve", "parameters.names", False),
+        ("feature_maps", "profiles.shapes", False),
+        ("feature_maps", "profiles.levels", True),
+        ("feature_maps", "input", True),
+    ],
+)
+def test_of_bytes_only_those_that_are_rounded_may_be_off_by_one(name, key, same):
+    view, _ = SUBJECTS[name]()
+    capture = measured(view, view.capture())
+    values = capture.arrays[key].copy()
+    values.flat[-1] ^= 1
+    baseline = dataclasses.replace(capture, arrays={**capture.arrays, key: values})
+    assert is_noise(capture, capture)
+    assert is_noise(baseline, capture) is same
+
+
+def test_sketches_of_a_large_tensor_are_packed_as_their_own_version_does():
+    torch.manual_seed(0)
+    model = nn.Linear(300, 300)  # of 90,000 weights
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def step(number):
+        loss = model(torch.ones(1, 300)).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    capture = TrainingCurveView(step, steps=2, model=model, optimizer=optimizer).capture()
+    assert stated_version(capture.arrays) == EARLIER_VERSION
+    assert needs_version(unpack_trace(capture.arrays))
+    assert is_noise(capture, capture)
 
 
 def test_facts_are_part_of_it():

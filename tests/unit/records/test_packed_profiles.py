@@ -5,6 +5,8 @@ import pytest
 
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.profiles import LEVELS, Profile, pack_profiles, unpack_profiles
+from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
+from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf
 from tests import traces_by_hand
 
 TRACE = traces_by_hand.trace()
@@ -91,6 +93,36 @@ def test_a_missing_array_and_two_profiles_of_one_tensor_are_damage():
             unpack_profiles({key: array for key, array in arrays.items() if key != name}, TRACE)
     with pytest.raises(UnreadableBaselineError, match="two of one tensor"):
         unpack_profiles({name: np.concatenate([array, array]) for name, array in arrays.items()}, TRACE)
+
+
+class Counted(dict):
+    """Leaves that count how often they are listed."""
+
+    listed = 0
+
+    def values(self):
+        self.listed += 1
+        return super().values()
+
+
+def trace_of_one_call(leaves):
+    call = Call("", 0, 0, leaves, leaves)
+    return ForwardTrace(ModelStructure({"": ModuleRecord("Net", {}, {})}, {}), [call], {})
+
+
+def test_the_leaves_of_a_call_are_listed_once_however_many_profiles_it_has():
+    leaves = Counted({str(at): Leaf(tensor=str(at)) for at in range(50)})
+    places = [*((0, at) for at in range(25)), *((0, -1 - at) for at in range(25, 50))]
+    arrays = pack_profiles({place: profile() for place in places})
+    assert len(unpack_profiles(arrays, trace_of_one_call(leaves))) == 50
+    assert leaves.listed == 2  # of the inputs and of the outputs
+
+
+def test_nothing_is_read_after_the_first_duplicate():
+    arrays = {name: np.concatenate([array] * 3) for name, array in packed().items()}
+    arrays[INDEX][2] = 9, 0, 64  # of no call
+    with pytest.raises(UnreadableBaselineError, match="two of one tensor"):
+        unpack_profiles(arrays, TRACE)
 
 
 def test_whatever_the_levels_are_the_numbers_are_bounded():

@@ -346,6 +346,19 @@ class TestStoppedOrHindered:
         except Exception:
             return False
 
+    @pytest.mark.parametrize("dry_run", [True, False])
+    def test_what_only_says_that_it_has_come_from_there_is_not_moved(self, store, tmp_path, dry_run):
+        """A move that was cut off after the old file was removed looks like this, and so does a forged file."""
+        save(store, NEW)
+        save(store, f"{OLD}[p]")
+        location = Location.of(NEW, "n")
+        files = store.files(location, nodeid=NEW, name="n")
+        document = formats.decode_json(files.text)
+        store.put(location, replace(files, text=formats.renamed_json(document, NEW, moved_from=OLD)))
+        done = move(store, OLD, NEW, tmp_path, dry_run=dry_run)
+        assert done == {OLD + "[p]": "would be moved" if dry_run else "moved", NEW: "already there"}
+        assert ("moved_from" in formats.decode_json(store.files(location, nodeid=NEW, name="n").text)) is dry_run
+
     def test_a_disk_that_is_full(self, tmp_path, monkeypatch):
         (tmp_path / "t.py").touch()
         store = Store(tmp_path / "baselines")

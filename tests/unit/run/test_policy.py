@@ -217,6 +217,18 @@ def test_only_update_all_replaces_what_matches_or_cannot_be_read(mode, baseline)
     assert replaces == (may and mode is Mode.UPDATE_ALL) or baseline is BaselineState.MISSING
 
 
+@pytest.mark.parametrize("key", ["moved_from", "approved_by"])
+def test_an_update_of_all_keeps_no_file_with_a_key_that_no_recording_has(tmp_path, key):
+    project = Project(tmp_path, "own")
+    as_recorded = project.stored()
+    project.path.write_bytes(as_recorded.replace(b"{", b'{\n  "%s": "t.py::test_old",' % key.encode(), 1))
+    assert project.check(Mode.UPDATE, FakeView(BASELINE)).status is Status.MATCH
+    assert key.encode() in project.stored()  # a match is left alone
+    again = Project(tmp_path, "as it is")
+    assert again.check(Mode.UPDATE_ALL, FakeView(BASELINE)).status is Status.RECORDED
+    assert again.stored() == as_recorded
+
+
 class Overtaken(FakeView):
     """While what it captured is about to be recorded, another process records something else."""
 

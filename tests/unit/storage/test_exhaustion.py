@@ -26,8 +26,8 @@ from pytest_modelviz.errors import ModelvizError, OversizedBaselineError, Unread
 from pytest_modelviz.probe.modules import observed_modules
 from pytest_modelviz.records.call_order import calls_of
 from pytest_modelviz.records.capture import Capture
-from pytest_modelviz.records.limits import FIXED, MOST_NESTED, SMALL, Limits
-from pytest_modelviz.records.trace_arrays import SKETCH_VERSION, unpack_trace
+from pytest_modelviz.records.limits import FIXED, MOST_NESTED, SMALL, Limits, is_structure
+from pytest_modelviz.records.trace_arrays import SKETCH_VERSION, _parsed, unpack_trace
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.reports.html import write_report
 from pytest_modelviz.run.check import Check
@@ -452,7 +452,9 @@ def test_damaged_baselines_of_an_earlier_version_are_not_looked_for_in_all_of_th
         assert str(store.where(location).path) == f"t/test_n[A{number}]/n"
 
 
-@pytest.mark.parametrize("name", ["trace.structure", "shadow.structure", "float32.trace.structure"])
+@pytest.mark.parametrize(
+    "name", ["trace.structure", "shadow.structure", "float32.trace.structure", "float32.shadow.structure"]
+)
 def test_bytes_and_values_of_a_structure_are_limited_each_for_itself(name):
     text = b"[" + b"1," * 200_000 + b"1]"
     arrays = {name: np.frombuffer(zlib.compress(text), np.uint8)}
@@ -461,6 +463,21 @@ def test_bytes_and_values_of_a_structure_are_limited_each_for_itself(name):
     for limits in ({"structure_bytes": 10}, {"structure_values": 10}):
         unlimited = {"structure_bytes": 10**9, "structure_values": 10**9}
         assert structure_size(arrays, SMALL._replace(**{**unlimited, **limits}))[0] < size
+
+
+@pytest.mark.parametrize("prefix", ["trace", "shadow", "anything.else"])
+def test_what_is_unpacked_as_a_structure_is_what_is_measured(prefix):
+    packed = np.frombuffer(zlib.compress(b"[1, 2]"), np.uint8)
+    for name, array in ((f"{prefix}.structure", packed), (f"{prefix}.structure", packed[None]), (prefix, packed)):
+        is_measured = structure_size({name: array}, FIXED)[0] > 0
+        assert is_measured == is_structure(name, array) == (name != prefix and array.ndim == 1)
+    assert _parsed({f"{prefix}.structure": packed}, prefix) == [1, 2]
+    with pytest.raises(UnreadableBaselineError, match="not a byte string"):
+        _parsed({f"{prefix}.structure": packed[None]}, prefix)
+
+
+def test_the_picture_of_a_layer_that_is_called_so_is_no_structure():
+    assert not is_structure("picture.net.structure", np.zeros((8, 4, 4), np.float16))
 
 
 def test_too_large_is_an_error_of_its_own():

@@ -13,6 +13,7 @@ from zoo import ZOO, vectors
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.reports.sentences import sentence
 from pytest_modelviz.views.model_graph.compare import compare, compare_graphs
 from pytest_modelviz.views.model_graph.records import OperatorGraph
 
@@ -239,6 +240,47 @@ def test_a_renamed_module_is_told_and_its_operators_are_not():
     verdict, text = compared(capture(Renamed("old")), capture(Renamed("new")))
     assert (verdict.first.layer, verdict.cause) == ("new", "architecture")
     assert lines(text) == ["old is now called new"]
+
+
+class Spare(nn.Module):
+    """Holds layers that it never calls, under these names."""
+
+    def __init__(self, *names, factor=1.0):
+        super().__init__()
+        self.used, self._factor = nn.Linear(8, 8), factor
+        for name in names:
+            self.add_module(name, nn.Linear(8, 8))
+
+    def forward(self, x):
+        return self.used(x) * self._factor
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (["spare"], ["other"], ["spare is now called other"]),
+        (["a", "b"], ["c", "d"], ["a is now called c", "b is now called d"]),
+        (["spare"], [], ["spare (Linear) was removed"]),
+    ],
+)
+def test_a_renamed_module_that_runs_nothing_is_told_with_the_match(before, after, told):
+    verdict = compared(capture(Spare(*before)), capture(Spare(*after)))[0]
+    assert verdict.matched
+    assert sorted(map(sentence, verdict.findings)) == told
+    verdict, text = compared(capture(Spare(*before)), capture(Spare(*after, factor=2.0)))
+    assert not verdict.matched
+    assert all(line in text for line in told)
+
+
+def test_a_decoy_in_the_baseline_hides_no_module_that_was_added():
+    baseline, actual = capture(Spare()), capture(Spare("extra"))
+    facts = json.loads(json.dumps(baseline.facts))
+    facts["modules"]["decoy"] = actual.facts["modules"]["extra"]
+    honest, forged = (
+        compare(dataclasses.replace(baseline, facts=own), actual, Tolerances()) for own in (baseline.facts, facts)
+    )
+    assert [sentence(finding) for finding in honest.findings] == ["extra (Linear) was added"]
+    assert [sentence(finding) for finding in forged.findings] == ["decoy is now called extra"]
 
 
 def test_a_lost_tie_is_another_producer():
