@@ -2,7 +2,8 @@
 
 The shadows are compared as explanations in single precision are. Where they agree, the explanations themselves may be
 as far apart as their dtype allows, or this run's as far from its own shadow as twice the distance of the baseline's, at
-most by half.
+most by half. If this run has no shadow, since it computes in single precision, they may be as far apart as that allows
+or, with a note, as the precision does that the baseline states.
 """
 
 import functools
@@ -10,10 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from pytest_modelviz.compare.precision import coarser, is_low, low_dtypes, precision_of
+from pytest_modelviz.compare.precision import coarser, low_dtypes, precision_of
 from pytest_modelviz.compare.readable import contradiction
-from pytest_modelviz.compare.shadow import shadow_tolerances, with_findings
+from pytest_modelviz.compare.shadow import may_have_shadow, shadow_tolerances, with_findings
 from pytest_modelviz.compare.tolerance import MOST, Tolerances
+from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.records.explanation_shadow import explanation_shadow, without_shadow
 from pytest_modelviz.records.findings import DtypeFinding, FactFinding, Role, ShadowFinding
@@ -73,16 +75,19 @@ def compare_explanations(
     old, new = without_shadow(baseline), without_shadow(actual)
     if old.facts.get("dtype") != new.facts.get("dtype"):
         return compare(old, new, tolerances)  # nothing else needs to be known
+    before_pass, after_pass = (unpack_trace(capture.arrays) for capture in (old, new))
+    if shadows[0] is not None:
+        _require_weights(shadows[0], before_pass)
     before, after = map(_in_single_precision, (baseline, actual), shadows)
     if before is None or after is None:
         verdict = compare(old, new, tolerances)
         return with_findings(verdict, ShadowFinding("baseline" if before is None else "actual", role=Role.ALSO))
-    before_pass, after_pass = (unpack_trace(capture.arrays) for capture in (old, new))
+    stated = precision_of(baseline.environment)
+    if after is actual and not may_have_shadow(before_pass, stated):
+        return compare(old, new, tolerances)  # no run has recorded such a shadow
     verdict = compare(before, after, shadow_tolerances(before_pass, after_pass, tolerances))
     if not verdict.matched:
         return with_findings(verdict, ShadowFinding("differs", role=Role.ALSO))
-    if after is actual and not is_low(before_pass):  # what is left is the precision that the baseline states
-        tolerances = replace(tolerances, precision=precision_of(baseline.environment))
     native = compare(old, new, tolerances)
     lowest = [str(precision_facts(trace).get(_LOWEST, "float32")) for trace in (before_pass, after_pass)]
     if lowest[0] != lowest[1]:
@@ -91,6 +96,11 @@ def compare_explanations(
         return with_findings(native, changed, ShadowFinding("agrees"))
     if native.matched:
         return with_findings(verdict, *native.findings)
+    if after is actual:  # which is as far from its shadow as nothing
+        coarse = compare(old, new, replace(tolerances, precision=stated))
+        if coarse.matched:
+            return with_findings(verdict, *coarse.findings, ShadowFinding("stated", role=Role.ALSO))
+        return with_findings(native, ShadowFinding("agrees"))
     is_same_request = all(old.facts.get(key) == new.facts.get(key) for key in _REQUEST)
     explained = ("", *str(new.facts.get("layer", "")).split(", "))
     asked = [tolerances.of(layer) for layer in explained]
@@ -106,6 +116,14 @@ def _require_lowest(baseline: Capture) -> None:
         stated = precision_facts(unpack_trace(without_shadow(baseline).arrays)).get(_LOWEST)
         if baseline.facts[_LOWEST] != stated:
             raise contradiction("the lowest dtype")
+
+
+def _require_weights(shadow: Capture, trace: ForwardTrace) -> None:
+    """Raises UnreadableBaselineError where a baseline's shadow is of other weights than its pass."""
+    before, after = trace.structure, unpack_trace(shadow.arrays).structure
+    is_same = before.modules == after.modules and before.ties == after.ties
+    if not is_same or any(not record.is_bitwise(after.weights[key]) for key, record in before.weights.items()):
+        raise UnreadableBaselineError("its explanation in float32 is of another model than its forward pass")
 
 
 def _other_answers(baseline: Capture, actual: Capture) -> list[FactFinding]:
@@ -134,5 +152,5 @@ def _in_single_precision(capture: Capture, shadow: Capture | None) -> Capture | 
     """The explanation in single precision: its shadow, or the explanation itself where that is in no lower one."""
     if shadow is not None:
         return shadow
-    is_lower = precision_of(capture.environment) != "ieee" or is_low(unpack_trace(capture.arrays))
+    is_lower = may_have_shadow(unpack_trace(capture.arrays), precision_of(capture.environment))
     return None if is_lower else capture

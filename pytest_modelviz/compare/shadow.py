@@ -52,8 +52,8 @@ def compare_passes(
         baseline: the recorded pass.
         actual: the pass of this run.
         tolerances: what is allowed.
-        precision: what products of float32 were computed in when the baseline was recorded; it only says whether that
-            pass can stand for its own shadow.
+        precision: what products of float32 were computed in when the baseline was recorded, as it says itself: whether
+            that pass can stand for its own shadow, and what to say of passes that differ by no more than this.
         around: what has changed around the model and may decide about its precision, such as autocast: it only says
             what a drift comes from.
 
@@ -61,7 +61,10 @@ def compare_passes(
         The verdict on the shadows; where those agree, that on the passes themselves.
 
     """
-    before, after = _single_precision_pass(baseline, precision), _single_precision_pass(actual, tolerances.precision)
+    after = _single_precision_pass(actual, tolerances.precision)
+    if after is actual and not may_have_shadow(baseline, precision):
+        baseline = replace(baseline, shadow=None)  # the passes decide
+    before = _single_precision_pass(baseline, precision)
     if before is baseline and after is actual:
         return under_other_conditions(compare_traces(baseline, actual, tolerances), around)
     if before is None or after is None:
@@ -77,13 +80,15 @@ def compare_passes(
         verdict = with_weight_dtypes(with_native_texts(verdict, baseline, actual))
         return with_findings(verdict, *given_dtypes(baseline, actual), ShadowFinding("differs", role=Role.ALSO))
     old, new = _narrow(baseline), _narrow(actual)
-    if after is actual and not is_low(baseline):  # what is left is the precision that the baseline states
-        tolerances = replace(tolerances, precision=precision)
     if actual.shadow is not None:
         new = _with_shadow_distances(new, actual.shadow)
     if actual.shadow is not None and baseline.shadow is not None:
         new = _bounded(new, _with_shadow_distances(old, baseline.shadow))
     native = _native(old, new, tolerances, around)
+    if after is actual and not native.matched and not is_low(baseline):
+        stated = _native(old, new, replace(tolerances, precision=precision), around)
+        if stated.matched:  # this run cannot know whether that precision is what they differ by
+            native = with_findings(stated, ShadowFinding("stated", role=Role.ALSO))
     if is_built_alone:
         verdict = with_weight_dtypes(verdict)
         if native.matched or _passes_agree(native):
@@ -92,6 +97,11 @@ def compare_passes(
     if native.matched:
         return with_findings(verdict, *native.findings)
     return with_findings(native, ShadowFinding("agrees"))
+
+
+def may_have_shadow(trace: ForwardTrace, precision: str) -> bool:
+    """Whether a run repeats such a pass in single precision: beside any other pass a shadow was forged."""
+    return precision != "ieee" or is_low(trace)
 
 
 def _native(
@@ -129,7 +139,7 @@ def _single_precision_pass(trace: ForwardTrace, precision: str) -> ForwardTrace 
     """The pass in single precision: a pass that is in no lower one itself."""
     if trace.shadow is not None:
         return trace.shadow
-    return None if precision != "ieee" or is_low(trace) else trace
+    return None if may_have_shadow(trace, precision) else trace
 
 
 def given_dtype(trace: ForwardTrace) -> str:

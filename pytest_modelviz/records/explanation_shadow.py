@@ -10,7 +10,7 @@ from pytest_modelviz.records.noise import EXPLANATION_NOISE
 from pytest_modelviz.text.strict_json import JsonObject
 
 _FACT = "float32"  # the facts of the shadow, among those of the capture
-_PREFIX = "float32."  # begins the names of its arrays
+PREFIX = "float32."  # begins the names of its arrays
 _TRACE = "trace."
 _FOR_PEOPLE = {"model", "pictures"}  # facts that nothing is compared by
 
@@ -28,7 +28,7 @@ def with_explanation_shadow(
     """
     facts: JsonObject = {key: value for key, value in shadow.facts.items() if key not in _FOR_PEOPLE}
     arrays = {
-        _PREFIX + name: array for name, array in shadow.arrays.items() if name in compared or name.startswith(_TRACE)
+        PREFIX + name: array for name, array in shadow.arrays.items() if name in compared or name.startswith(_TRACE)
     }
     return replace(capture, facts={**capture.facts, _FACT: facts}, arrays={**capture.arrays, **arrays})
 
@@ -42,8 +42,8 @@ def explanation_shadow(capture: Capture) -> Capture | None:
     Raises UnreadableBaselineError for what is none.
     """
     facts = capture.facts.get(_FACT)
-    names = [name.removeprefix(_PREFIX) for name in capture.arrays if name.startswith(_PREFIX)]
-    arrays = {n: capture.arrays[_PREFIX + n] for n in names if n.startswith(_TRACE) or "." not in n}
+    names = [name.removeprefix(PREFIX) for name in capture.arrays if name.startswith(PREFIX)]
+    arrays = {n: capture.arrays[PREFIX + n] for n in names if n.startswith(_TRACE) or "." not in n}
     if facts is None and not arrays:
         return None
     if not isinstance(facts, dict):
@@ -61,7 +61,7 @@ def without_shadow(capture: Capture[Result_co]) -> Capture[Result_co]:
     arrays = {
         name: array
         for name, array in capture.arrays.items()
-        if not name.startswith(_PREFIX) and name != EXPLANATION_NOISE
+        if not name.startswith(PREFIX) and name != EXPLANATION_NOISE
     }
     return replace(capture, facts=facts, arrays=arrays)
 

@@ -235,7 +235,7 @@ class NoiseFinding(LayerFinding):
 class ShadowFinding(AnyFinding):
     """What the float32 shadows of two passes in lower precision say, or of which pass there is none."""
 
-    state: Literal["differs", "agrees", "baseline", "actual"]
+    state: Literal["differs", "agrees", "baseline", "actual", "stated"]
 
 
 @dataclass(frozen=True)

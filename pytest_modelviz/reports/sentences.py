@@ -218,6 +218,8 @@ _SHADOWS = {
     "compared: record it anew",
     "actual": "the pass was not repeated in float32 as the baseline's was, so what the rounding of the lower precision "
     "hides was not compared",
+    "stated": "in float32 this run and the baseline agree. What the baseline recorded beside that is off by no more "
+    "than the rounding of the precision that it says it was computed in, which this run cannot verify",
 }
 
 

@@ -13,6 +13,7 @@ from pytest_modelviz.pictures.colour import Image, heatmaps_in
 from pytest_modelviz.pictures.composite import sheet
 from pytest_modelviz.pictures.exhibits import Exhibit, pictures_of
 from pytest_modelviz.records.capture import Capture
+from pytest_modelviz.records.large_tensors import with_large_tensors_of
 from pytest_modelviz.records.sketch_version import SKETCH_VERSION, sketched_as
 from pytest_modelviz.records.trace_arrays import are_sketched_alike, stated_version
 from pytest_modelviz.records.verdict import Verdict
@@ -64,12 +65,31 @@ class Comparison:
         """
         return compared(self.view, baseline, self.capture, replace(self._tolerances, scale=scale))
 
-    def instability(self) -> tuple[Verdict, str] | None:
-        """How the model differs from itself, and why; None where it does not."""
+    def instability_beside(self, other: Comparison) -> tuple[Verdict, str] | None:
+        """How the model differs from itself, where the baseline was compared with another capture than this one.
+
+        Args:
+            other: the comparison with that capture, whose sketches are of an earlier version.
+
+        Returns:
+            As `instability`. The two captures may differ from each other, where they are sketched alike, or from a
+            further one each, made in the reverse order, so that a model that alternates is found.
+
+        """
+        verdict = self.view.compare(self.capture, with_large_tensors_of(other.capture, self.capture), self._tolerances)
+        if not verdict.matched:
+            return replace(verdict, cause=None), _RESTLESS
+        return other.instability(whole=True) or self.instability(whole=True)
+
+    def instability(self, *, whole: bool = False) -> tuple[Verdict, str] | None:
+        """How the model differs from itself, and why; None where it does not.
+
+        Unless the capture is to be made again as a `whole`, of one in lower precision its shadow alone is.
+        """
         if not self.capture.repeatable:
             return None
         with sketched_as(self.version):
-            again = capture_with_other_randomness(self.view, self.capture)
+            again = capture_with_other_randomness(self.view, None if whole else self.capture)
             verdict = self.view.compare(self.capture, again, self._tolerances)
             if verdict.matched:
                 return None

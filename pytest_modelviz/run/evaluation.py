@@ -158,7 +158,7 @@ class CheckEvaluator:
             return self._unstable() or self._record(keeps_files=self._comparison.is_noise(baseline, verdict))
         earlier = [] if comparison is self._comparison else [earlier_version_note(self._check)]
         if status is Status.MATCH:
-            unstable = self._unstable() if earlier else None  # what was compared is not what the test has captured
+            unstable = self._unstable(comparison) if earlier else None  # the test has captured something else
             if unstable is not None:
                 return unstable
             others = [note for note in comparison.capture.notes if note not in self._capture.notes]
@@ -185,9 +185,10 @@ class CheckEvaluator:
         candidate = self._keep_candidate()
         return self._result(Status.DRIFT, verdict, digest=stored.digest, candidate=candidate, tags=tags)
 
-    def _unstable(self) -> CheckResult | None:
+    def _unstable(self, compared: Comparison | None = None) -> CheckResult | None:
         """The result where the model merely differs from itself; then nothing is recorded, and no drift reported."""
-        instability = self._comparison.instability()
+        own = self._comparison
+        instability = own.instability() if compared is None else own.instability_beside(compared)
         return None if instability is None else self._result(Status.UNSTABLE, instability[0], reason=instability[1])
 
     def _record(self, *, keeps_files: bool = False) -> CheckResult:

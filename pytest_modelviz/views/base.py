@@ -11,16 +11,17 @@ from pytest_modelviz.records.capture import Capture, Result_co
 from pytest_modelviz.records.verdict import Cause, Verdict
 
 
-def capture_with_other_randomness(view: View, first: Capture) -> Capture:
+def capture_with_other_randomness(view: View, first: Capture | None = None) -> Capture:
     """Capture once more, from other random states, which reveals a model that draws random numbers.
 
-    A view that can tell so at less cost than by another capture has a method `capture_again(first)`.
+    A view that can tell so at less cost than by another capture has a method `capture_again(first)`, which is used
+    where a `first` capture is given.
     """
     from pytest_modelviz.probe.process import independent_randomness
 
     again = getattr(view, "capture_again", None)
     with independent_randomness():
-        return view.capture() if again is None else cast("Capture", again(first))
+        return view.capture() if again is None or first is None else cast("Capture", again(first))
 
 
 def measured(view: View, capture: Capture) -> Capture:

@@ -14,8 +14,8 @@ from pytest_modelviz.compare.last_digits import differs_in_last_digits
 from pytest_modelviz.compare.shadow import _bounded, _with_shadow_distances
 from pytest_modelviz.compare.tolerance import LayerTolerance, Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
-from pytest_modelviz.records.explanation_shadow import explanation_shadow
-from pytest_modelviz.records.findings import FactFinding, UnrecordedPartsFinding
+from pytest_modelviz.records.explanation_shadow import explanation_shadow, with_explanation_shadow
+from pytest_modelviz.records.findings import FactFinding, Role, ShadowFinding, UnrecordedPartsFinding
 from pytest_modelviz.records.noise import EXPLANATION_NOISE, packed_noise
 from pytest_modelviz.records.structure import ModelStructure, ModuleRecord
 from pytest_modelviz.records.tensors import TensorRecord
@@ -77,6 +77,108 @@ def flipped(capture):
     return with_trace(capture, trace)
 
 
+class Drifting(nn.Module):
+    """A small network that can be changed in one place, or whose results are rounded as those of TF32 products are."""
+
+    def __init__(self, change=lambda model: None, *, rounds=False):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.act = nn.Conv2d(3, 8, 3), nn.GELU()
+        self.head, self.spare = nn.Linear(8, 5), nn.Linear(8, 5)
+        self.__dict__["_rounds"] = rounds  # no configuration
+        with torch.no_grad():
+            change(self)
+
+    def forward(self, x):
+        y = self.conv(x)
+        y = self.act(y.half().float() if self._rounds else y)
+        return self.head(y.mean((2, 3)))
+
+
+def large_head(model):
+    model.head.weight.mul_(1.02)
+    model.head.bias.mul_(1.02)
+
+
+def negated_head(model):
+    model.head.weight.neg_()
+
+
+def tanh_gelu(model):
+    model.act.approximate = "tanh"
+
+
+def unread_layer(model):
+    model.spare.weight.mul_(1.5)
+
+
+def picture(factor=1.0):
+    return 4.0 * factor * torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(1))
+
+
+DRIFTS = {
+    "head x 1.02": (large_head, 1.0),
+    "input x 1.001": (lambda model: None, 1.001),
+    "tanh GELU": (tanh_gelu, 1.0),
+    "an unread layer": (unread_layer, 1.0),
+}
+STATED = ShadowFinding("stated", role=Role.ALSO)
+
+
+def stating(capture, precision):
+    """A capture that says what products were computed in, and no noise, which would allow less."""
+    arrays = {name: array for name, array in capture.arrays.items() if not name.endswith("noise")}
+    environment = {**capture.environment, "float32_precision": precision}
+    return dataclasses.replace(capture, arrays=arrays, environment=environment)
+
+
+@pytest.mark.parametrize("drift", DRIFTS)
+class TestPassesOfNoLowerPrecision:
+    """The pass of the old model in front, that of the drifted one as its float32 shadow, weights of either."""
+
+    def forged(self, drift, precision, *, weights_of):
+        change, factor = DRIFTS[drift]
+        baseline = FeatureMapsView(Drifting(), picture()).capture()
+        view = FeatureMapsView(Drifting(change), picture(factor))
+        actual = view.capture()
+        old, new = (unpack_trace(dict(capture.arrays)) for capture in (baseline, actual))
+        structure = {"old": old, "drifted": new}[weights_of].structure
+        shadow = dataclasses.replace(new, structure=structure)
+        forged = dataclasses.replace(old, structure=structure, shadow=shadow)
+        return view, stating(with_trace(baseline, forged), precision), actual
+
+    def test_no_run_records_a_shadow_in_full_precision(self, drift):
+        view, baseline, actual = self.forged(drift, "ieee", weights_of="old")
+        assert not view.compare(baseline, actual, Tolerances()).matched
+        if drift != "an unread layer":  # with its own weights the baseline is that of the model
+            view, baseline, actual = self.forged(drift, "ieee", weights_of="drifted")
+            assert not view.compare(baseline, actual, Tolerances()).matched
+
+    @pytest.mark.parametrize("precision", ["tf32", "bf16"])
+    def test_a_precision_that_the_baseline_states_is_noted(self, drift, precision):
+        view, baseline, actual = self.forged(drift, precision, weights_of="drifted")
+        verdict = view.compare(baseline, actual, Tolerances())
+        within = {"tf32": drift != "head x 1.02", "bf16": True}[precision]
+        assert verdict.matched is within
+        needs_note = within and drift != "an unread layer"  # of which the passes say nothing
+        assert (STATED in verdict.findings) is needs_note
+        verdict = view.compare(self.forged(drift, precision, weights_of="old")[1], actual, Tolerances())
+        assert STATED in verdict.findings or not verdict.matched
+
+
+def test_a_pass_in_tf32_matches_one_in_full_precision_with_a_note():
+    view = FeatureMapsView(Drifting(), picture())
+    actual, rounded = view.capture(), FeatureMapsView(Drifting(rounds=True), picture()).capture()
+    trace = unpack_trace(dict(rounded.arrays))
+    trace.shadow = unpack_trace(dict(actual.arrays))
+    baseline = stating(with_trace(rounded, trace), "tf32")
+    verdict = view.compare(baseline, actual, Tolerances())
+    assert verdict.matched
+    assert verdict.findings == (STATED,)
+    drifted = FeatureMapsView(Drifting(large_head), picture())
+    assert not drifted.compare(baseline, drifted.capture(), Tolerances()).matched
+
+
 class TestPasses:
     def test_the_shadow_of_a_drifted_model_beside_the_pass_of_the_old(self):
         view = FeatureMapsView(Scaled(), rows())
@@ -92,6 +194,56 @@ class TestPasses:
         assert _bounded(own, own).tensors["b"].shadow_distance == own.tensors["b"].shadow_distance
         for before in (dataclasses.replace(own, tensors={}), trace):
             assert {record.shadow_distance for record in _bounded(own, before).tensors.values()} == {0.0}
+
+
+OF_FLOAT32 = {
+    "cam": lambda model, x: CamMapView(model, x, target_layer="conv", target=1),
+    "saliency": lambda model, x: SaliencyMapView(model, x, target=1),
+}
+
+
+@pytest.mark.parametrize("name", OF_FLOAT32)
+class TestExplanationsOfNoLowerPrecision:
+    """The explanation of the old model, and as its float32 shadow that of the drifted one."""
+
+    def forged(self, name, change, precision, *, weights_of="drifted"):
+        baseline = OF_FLOAT32[name](Drifting(), picture()).capture()
+        view = OF_FLOAT32[name](Drifting(change), picture())
+        actual = view.capture()
+        old, new = (unpack_trace(dict(capture.arrays)) for capture in (baseline, actual))
+        if weights_of == "drifted":
+            baseline = with_trace(baseline, dataclasses.replace(old, structure=new.structure))
+        shadow = dataclasses.replace(actual, arrays=dict(actual.arrays))
+        return view, with_explanation_shadow(stating(baseline, precision), shadow, ("map",)), actual
+
+    @pytest.mark.parametrize("precision", ["ieee", "tf32", "bf16"])
+    @pytest.mark.parametrize("change", [negated_head, large_head, tanh_gelu])
+    def test_weights_of_two_models_are_unreadable(self, name, change, precision):
+        view, baseline, actual = self.forged(name, change, precision, weights_of="old")
+        with pytest.raises(UnreadableBaselineError, match="of another model"):
+            view.compare(baseline, actual, Tolerances())
+
+    @pytest.mark.parametrize("change", [negated_head, large_head])
+    def test_no_run_records_a_shadow_in_full_precision(self, name, change):
+        view, baseline, actual = self.forged(name, change, "ieee")
+        verdict = view.compare(baseline, actual, Tolerances())
+        assert not verdict.matched
+        assert verdict.error == pytest.approx(2.0 if change is negated_head else 0.02, rel=0.1)
+
+    @pytest.mark.parametrize(("change", "matched"), [(negated_head, False), (large_head, True)])
+    def test_a_precision_that_the_baseline_states_is_bounded_and_noted(self, name, change, matched):
+        for precision in ("tf32", "bf16"):
+            view, baseline, actual = self.forged(name, change, precision)
+            verdict = view.compare(baseline, actual, Tolerances())
+            assert verdict.matched is matched
+            assert (STATED in verdict.findings) is matched
+        assert not view.compare(baseline, actual, Tolerances(rtol=1e-3)).matched
+
+    def test_an_explanation_in_tf32_matches_one_in_full_precision(self, name):
+        view, baseline, actual = self.forged(name, lambda model: None, "tf32")
+        verdict = view.compare(baseline, actual, Tolerances())
+        assert verdict.matched
+        assert not verdict.findings  # what this run's own precision allows needs no note
 
 
 EXPLANATIONS = {

@@ -119,6 +119,69 @@ def test_a_second_capture_does_not_stand_for_another_first_one(tmp_path, monkeyp
     assert project.check(FeatureMapsView(net(Steady), image())).status is status
 
 
+class Restless(nn.Module):
+    """Negates the result of some of its passes, by a count that no check puts back: in the test's own capture, say."""
+
+    passes: ClassVar[list[int]] = []
+
+    def __init__(self, negates, size):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(size, size)
+        self.__dict__["negates"] = negates
+
+    def forward(self, x):
+        self.passes.append(1)
+        y = self.layer(x)
+        return -y if self.negates(len(self.passes)) else y
+
+
+def is_odd(number):
+    return number % 2 == 1
+
+
+def is_first(number):
+    return number == 1
+
+
+def is_first_of_three(number):
+    return number % 3 == 1
+
+
+class Tail(Restless):
+    """The same, with a result of few numbers beside the large one."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        return y, y.sum(0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "negates", "dtype"),
+    [
+        (Restless, is_first, torch.float32),
+        (Restless, is_first, torch.bfloat16),
+        (Restless, is_odd, torch.float32),
+        (Tail, is_first, torch.bfloat16),
+        (Tail, is_odd, torch.float32),
+        (Tail, is_first_of_three, torch.float32),
+    ],
+)
+def test_a_model_that_alternates_is_as_unstable_as_beside_a_baseline_of_this_version(
+    tmp_path, monkeypatch, kind, negates, dtype
+):
+    x = torch.ones(300, 300, dtype=dtype)
+    stable, restless = (FeatureMapsView(kind(which, 300).to(dtype), x) for which in (lambda number: False, negates))
+    statuses = {}
+    for version in (EARLIER_VERSION, SKETCH_VERSION):
+        project = Project(tmp_path / str(version), recorded(stable, version))
+        assert project.check(stable).status is Status.MATCH
+        monkeypatch.setattr(Restless, "passes", [])
+        statuses[version] = project.check(restless).status
+    assert statuses[EARLIER_VERSION] is Status.UNSTABLE
+    assert statuses[SKETCH_VERSION] in (Status.UNSTABLE, Status.DRIFT)
+
+
 def test_what_is_recorded_has_the_sketches_of_this_version(tmp_path):
     project = Project(tmp_path, recorded(FeatureMapsView(net(), image()), EARLIER_VERSION))
     assert project.check(FeatureMapsView(net(), image()), Mode.UPDATE).status is Status.MATCH  # and is left alone
