@@ -53,7 +53,7 @@ class TestTraceAsArrays:
                 stored_trace(damaged)
 
     def test_other_sketches_are_not_compared(self, monkeypatch):
-        monkeypatch.setattr("pytest_modelviz.records.trace_arrays.EARLIER_VERSION", 1)
+        monkeypatch.setattr("pytest_modelviz.records.trace_structure.EARLIER_VERSION", 1)
         arrays = pack_trace(trace())
         monkeypatch.undo()
         assert stated_version(arrays) == 1
