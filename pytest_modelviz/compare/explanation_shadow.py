@@ -144,8 +144,9 @@ def explanation_dtype(baseline: Capture, actual: Capture) -> str:
 
 def _is_as_far(baseline: Sequence[float], actual: Sequence[float]) -> bool:
     """Whether distances from their shadows, quantity by quantity, are what rounding on another device may do."""
-    pairs = zip(baseline, actual, strict=True)
-    return len(baseline) == len(actual) and all(new <= min(_TIMES_AS_FAR * old, MOST) for old, new in pairs)
+    if len(baseline) != len(actual) or max(baseline, default=0.0) > MOST:  # which no run has recorded
+        return False
+    return all(new <= min(_TIMES_AS_FAR * old, MOST) for old, new in zip(baseline, actual, strict=True))
 
 
 def _in_single_precision(capture: Capture, shadow: Capture | None) -> Capture | None:

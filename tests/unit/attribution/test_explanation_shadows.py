@@ -217,6 +217,8 @@ class TestDistanceFromTheShadow:
             (1.0, 1.15, False),  # the baseline is as exact as its shadow
             (1.3, 1.0, True),  # nearer than the baseline
             (1.9, 1.6, False),  # more than half of it is no rounding, whatever the baseline says
+            (1.7, 0.9, False),  # of the baseline's either
+            (1.45, 0.6, True),
         ],
     )
     def test_twice_as_far_as_the_baseline_is_allowed(self, baseline, actual, matched):
