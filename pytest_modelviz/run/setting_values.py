@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from enum import Enum
+from typing import Any, TypeVar
 
 from pytest_modelviz.compare.tolerance import LayerTolerance
 from pytest_modelviz.records.colormap import Colormap
@@ -11,6 +12,7 @@ from pytest_modelviz.run.options import InvalidSettingError
 
 ORPHANS = ("ignore", "warn", "fail")
 GITHUB = ("auto", "off")
+Choice = TypeVar("Choice", bound=Enum)
 
 
 def parse_tolerance(name: str, text: Any) -> float:
@@ -105,20 +107,20 @@ def parse_layer_tolerances(name: str, mapping: Any, key: str | None = None) -> t
 
 def parse_shadow(name: str, text: Any) -> Shadow:
     """When a pass in lower precision is repeated in float32."""
-    try:
-        return Shadow(text)
-    except ValueError:
-        choices = [choice.value for choice in Shadow]
-        raise InvalidSettingError(f"{name} takes {', '.join(choices[:-1])} or {choices[-1]}, not {text!r}") from None
+    return _choice(Shadow, name, text)
 
 
 def parse_colormap(name: str, text: Any) -> Colormap:
     """The colour map of heatmaps."""
+    return _choice(Colormap, name, text)
+
+
+def _choice(kind: type[Choice], name: str, text: Any) -> Choice:
     try:
-        return Colormap(text)
+        return kind(text)
     except ValueError:
-        choices = [choice.value for choice in Colormap]
-        raise InvalidSettingError(f"{name} takes {', '.join(choices[:-1])} or {choices[-1]}, not {text!r}") from None
+        *others, last = [choice.value for choice in kind]
+        raise InvalidSettingError(f"{name} takes {', '.join(others)} or {last}, not {text!r}") from None
 
 
 PARSERS: Mapping[str, Callable[[str, str], Any]] = {  # of the options that are no flags
