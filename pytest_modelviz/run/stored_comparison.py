@@ -16,7 +16,12 @@ from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.side_by_side import cut_apart
 
 _LONGEST_REASON = 200  # letters of an error that a damaged baseline has led to
-_MOST_CLAIMS, _LONGEST = 20, 200  # keys of an environment that only a baseline has, and letters of each text
+_MOST_CLAIMS, _LONGEST = 20, 200  # keys of an environment that only one side has, and letters of each text
+# What decides how numbers are computed is said first.
+_DECISIVE = (
+    *("float32_precision", "device", "tf32", "matmul_precision", "dtype"),
+    *("autocast", "autocast_dtype", "quantized_engine"),
+)
 
 
 class Comparer(Protocol):
@@ -58,12 +63,17 @@ def pictured(view: Comparer, baseline: Capture, actual: Capture, verdict: Verdic
 
 
 def environment_changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """What this run states otherwise, then a little of what it does not: a baseline may state anything."""
-    claims = sorted(before.keys() - after.keys())[:_MOST_CLAIMS]
+    """What two environments state otherwise: what decides about numbers first, then a little of what only one states.
+
+    A baseline may state anything, and of two baselines that are compared the newer one, too.
+    """
+    keys = sorted(key for key in {**before, **after} if before.get(key) != after.get(key))
+    others = [key for key in keys if key not in _DECISIVE]
+    own, claims = ([key for key in others if key not in other][:_MOST_CLAIMS] for other in (before, after))
+    shared = [key for key in others if key in before and key in after]
     return {
         key[:_LONGEST]: cut_apart(before.get(key, "-"), after.get(key, "-"), _LONGEST)
-        for key in (*sorted(after), *claims)
-        if before.get(key) != after.get(key)
+        for key in (*(key for key in _DECISIVE if key in keys), *shared, *own, *claims)
     }
 
 

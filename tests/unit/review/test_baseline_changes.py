@@ -170,12 +170,24 @@ class TestOtherChecks:
         assert change.result.environment_changes["float32_precision"] == ("-", "bf16")
         assert change.result.message.split("\n") == [
             f"n: renamed, it was {A} n",
-            "  changed   device: cpu -> cuda:0 was\\n  accept    everything",
             "  changed   float32_precision: - -> bf16",
+            "  changed   device: cpu -> cuda:0 was\\n  accept    everything",
         ]
         (line,) = listed_lines([change])
-        assert line.startswith(f"renamed    {B}  n  (was {A})  changed device: cpu -> ")
-        assert "float32_precision: - -> bf16" in line
+        assert line.startswith(f"renamed    {B}  n  (was {A})  changed float32_precision: - -> bf16, device: cpu -> ")
+
+    @pytest.mark.parametrize("nodeid", [A, B])
+    def test_no_environment_hides_what_decides_about_numbers(self, sides, summaries, nodeid):
+        """The newer baseline may state anything, too: only a little of that is printed, and last."""
+        own, claims = summaries[0].environment, {f"a{at:05}": "x" for at in range(5000)}
+        sides.put(sides.old, summaries[0])
+        sides.put(sides.new, replace(summaries[0], environment={**own, **claims, "float32_precision": "bf16"}), nodeid)
+        change = sides.change()
+        assert [*change.result.environment_changes][:2] == ["float32_precision", "a00000"]
+        lines = change.result.message.split("\n")
+        assert lines[1:3] == ["  changed   float32_precision: - -> bf16", "  changed   a00000: - -> x"]
+        assert len(lines) < 30
+        assert all("changed float32_precision: - -> bf16, a00000: " in line for line in listed_lines([change]))
 
     def test_variants_have_names_of_their_own(self, sides, summaries):
         sides.both(*summaries)
