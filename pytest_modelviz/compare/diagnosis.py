@@ -205,8 +205,9 @@ def _uncompared(comparison: LockstepComparison) -> list[AnyFinding]:
     claimed: set[tuple[str, str]] = set()
     for name in baseline.modules.keys() & actual.modules.keys():
         before, after = baseline.modules[name], actual.modules[name]
-        differing.update((name, local) for local in after.weights.keys() - before.weights.keys())
-        claimed.update((name, local) for local in after.state(before) - after.rewritten)
+        differing.update((name, local) for local in before.weights.keys() ^ after.weights.keys())
+        # of what the pass makes anew, the baseline alone says that nobody saved it
+        claimed.update((name, local) for local in after.state(before) - (after.rewritten & after.weights.keys()))
     buffers = [UncomparedFinding(name, f"buffer {local}") for name, local in sorted(differing & claimed)]
     lent = {call.layer for call in baseline.calls if id(call) in comparison.lent_calls}
     lent_findings = [UncomparedFinding(name, f"weights{LENT}") for name in sorted(lent)]

@@ -110,7 +110,7 @@ def without_state(before: JsonObject, after: JsonObject, *, is_run: bool) -> tup
     """Both rows without buffers that a pass fills itself: what these hold depends on what ran before.
 
     Only buffers that are not saved can be such; without a pass it is not known which. The last value names those that
-    only the baseline marks, and that differ: they are not compared, and the report mentions them.
+    only the baseline marks, or says to be such, and that differ: they are not compared, and the report mentions them.
     """
     old, new = (_mapping(row.get("buffers")) for row in (before, after))
     if old == new:
@@ -125,7 +125,8 @@ def without_state(before: JsonObject, after: JsonObject, *, is_run: bool) -> tup
     }
     remaining = ({name: text for name, text in table.items() if name not in state} for table in (old, new))
     buffers = [table or None for table in remaining]
-    uncompared = sorted(name for name in state - marked if old.get(name) != new.get(name))
+    believed = state - (marked & new.keys())  # of what a pass makes anew, the baseline alone says that it is not saved
+    uncompared = sorted(name for name in believed if old.get(name) != new.get(name))
     return {**before, "buffers": buffers[0]}, {**after, "buffers": buffers[1]}, uncompared
 
 

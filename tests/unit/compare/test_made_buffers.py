@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from forging_by_hand import reread, retraced
 from torch import nn
 from zoo import vectors
 
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.findings import ShapeFinding, UncomparedFinding
+from pytest_modelviz.records.structure import NOT_SAVED
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 
@@ -44,10 +46,11 @@ def compared(view, before, after):
 @pytest.mark.parametrize("declared", [True, False])
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
 def test_it_is_no_weight(view, declared):
-    assert compared(view, used(Positions(declared)), Positions(declared)).matched
-    verdict = compared(view, Positions(declared), used(Positions(declared)))
-    assert verdict.matched
-    assert verdict.findings == (UncomparedFinding("", "buffer table"),)  # which only the baseline calls so
+    without, having = Positions(declared), used(Positions(declared))
+    for before, after in ((having, without), (without, having)):
+        verdict = compared(view, before, after)
+        assert verdict.matched
+        assert verdict.findings == (UncomparedFinding("", "buffer table"),)  # which only the baseline calls so
 
 
 @pytest.mark.parametrize("declared", [True, False])
@@ -77,3 +80,21 @@ def test_a_weight_that_is_now_made_by_the_pass_is_gone():
     verdict = compared(FeatureMapsView, used(Positions(persistent=True)), Positions(persistent=False))
     assert (verdict.cause, verdict.matched) == ("architecture", False)
     assert ShapeFinding("", "table", "float32[9]", "") in verdict.findings
+
+
+def test_a_baseline_that_calls_a_saved_buffer_unsaved_matches_with_a_note():
+    """The buffer is no longer in a state dict, and the file alone says that it never was."""
+    before, after = used(Positions(persistent=True)), Positions()
+    maps, summary = (view(before, vectors()) for view in VIEWS.values())
+
+    def unsaved(trace):
+        trace.modules[""].config.update(unsaved="table")
+
+    def not_saved(facts):
+        row = facts["layers"][""]
+        row["buffers"] = {name: f"{text}{NOT_SAVED}" for name, text in row["buffers"].items()}
+
+    forgeries = retraced(maps, maps.capture(), unsaved), reread(summary, summary.capture(), not_saved)
+    for view, forged in zip(VIEWS.values(), forgeries, strict=True):
+        own = view(after, vectors())
+        assert own.compare(forged, own.capture(), Tolerances()).findings == (UncomparedFinding("", "buffer table"),)
