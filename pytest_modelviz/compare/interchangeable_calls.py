@@ -5,7 +5,7 @@ of transformers do) calls in an order that follows from Python's hashes, which d
 no change of the model; what each of the calls returns is compared all the same.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pytest_modelviz.records.trace import Call, ForwardTrace
@@ -50,29 +50,46 @@ def in_order_of(baseline: ForwardTrace, actual: ForwardTrace) -> ForwardTrace:
         'sliding'
 
     """
-    groups = interchangeable_calls(actual.calls)
+    groups = {group[0]: group for group in interchangeable_calls(actual.calls)}
     if not groups:
         return actual
     recorded = {(call.layer, call.index): call for call in baseline.calls}
-    calls = list(actual.calls)
-    for depth in sorted({calls[group[0]].depth for group in groups}):
-        # a call inside others has the number by which the baseline knows it once those around it are in order
-        for group in interchangeable_calls(calls):
-            if calls[group[0]].depth == depth:
-                _put_in_order(calls, group, recorded)
-        calls = list(_numbered(calls))
+    ends, counts, calls = _ends(actual.calls), dict[str, int](), list[Call]()
+    stretches = [(0, len(actual.calls))]  # of calls that come next, the last one first: one is looked at at a time
+    while stretches:
+        at, end = stretches.pop()
+        while at < end and at not in groups:
+            call = actual.calls[at]
+            index = counts.get(call.layer, 0)
+            counts[call.layer] = index + 1
+            calls.append(call if call.index == index else replace(call, index=index))
+            at += 1
+        if at < end:
+            group = groups.pop(at)
+            stretches.append((ends[group[-1]], end))
+            first = counts.get(actual.calls[at].layer, 0)
+            stretches += ((each, ends[each]) for each in reversed(_ordered(actual.calls, group, first, recorded)))
     return replace(actual, calls=calls)
 
 
-def _put_in_order(calls: list[Call], group: Sequence[int], recorded: Mapping[tuple[str, int], Call]) -> None:
-    """Exchange the calls of a group, each with all that it calls, if the baseline makes the same in another order."""
-    before = [recorded.get((calls[at].layer, calls[at].index)) for at in group]
+def _ordered(
+    calls: Sequence[Call], group: Sequence[int], first: int, recorded: Mapping[tuple[str, int], Call]
+) -> Sequence[int]:
+    """The positions of a group in the order of the baseline, if that makes the same calls in another one.
+
+    Args:
+        calls: the actual calls.
+        group: the positions of those that may change places.
+        first: the number of the first of them, once all calls before it are in order.
+        recorded: the calls of the baseline by layer and number.
+
+    """
+    shift = first - calls[group[0]].index
+    before = [recorded.get((calls[at].layer, calls[at].index + shift)) for at in group]
     wanted = [_literals(call) for call in before if call is not None]
     given = {_literals(calls[at]): at for at in group}
-    if wanted != list(given) and len(wanted) == len(group) and set(wanted) == given.keys():
-        ends = [*group[1:], _end(calls, group[-1])]
-        pieces = {at: calls[at:end] for at, end in zip(group, ends, strict=True)}
-        calls[group[0] : ends[-1]] = [call for literals in wanted for call in pieces[given[literals]]]
+    is_other_order = len(wanted) == len(group) and set(wanted) == given.keys()
+    return [given[literals] for literals in wanted] if is_other_order else group
 
 
 def _are_given_the_same(one: Call, other: Call) -> bool:
@@ -87,15 +104,11 @@ def _literals(call: Call) -> tuple[str | None, ...]:
     return tuple(leaf.literal for leaf in call.inputs.values() if leaf.tensor is None)
 
 
-def _end(calls: Sequence[Call], at: int) -> int:
-    """The position after a call and all that it calls."""
-    return next((after for after in range(at + 1, len(calls)) if calls[after].depth <= calls[at].depth), len(calls))
-
-
-def _numbered(calls: Sequence[Call]) -> Iterator[Call]:
-    """The calls, each with the number of earlier calls of its module."""
-    counts: dict[str, int] = {}
-    for call in calls:
-        index = counts.get(call.layer, 0)
-        counts[call.layer] = index + 1
-        yield call if call.index == index else replace(call, index=index)
+def _ends(calls: Sequence[Call]) -> list[int]:
+    """For each call the position after it and all that it calls."""
+    ends, open_calls = [len(calls)] * len(calls), list[int]()
+    for at, call in enumerate(calls):
+        while open_calls and calls[open_calls[-1]].depth >= call.depth:
+            ends[open_calls.pop()] = at
+        open_calls.append(at)
+    return ends

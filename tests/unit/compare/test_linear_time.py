@@ -137,6 +137,14 @@ def many_ties(n):
     return trace(before, *calls, tables[0], ties), trace(after, *again, tables[1])
 
 
+def interchangeable_calls_inside_each_other(n):
+    calls = []
+    for depth in range(1, n // 4):
+        for kind in "pq":
+            calls.append(Call("a", len(calls), depth, {**X, "kind": Leaf(literal=kind)}, {"": Leaf(tensor="x")}))
+    return trace({"a": record()}, calls[:1]), trace({"a": record()}, calls)
+
+
 FORGERIES = [
     long_class_names,
     modules_that_are_never_called,
@@ -149,6 +157,7 @@ FORGERIES = [
     containers_and_many_calls,
     many_results_after_the_passes_part,
     many_ties,
+    interchangeable_calls_inside_each_other,
 ]
 
 
