@@ -138,6 +138,11 @@ class CheckedView:
         if hasattr(self.inner, "set_shadow"):
             self.inner.set_shadow(shadow)
 
+    def expect_storing(self) -> None:
+        """Say to a view that can prepare for it that what it captures next will become a baseline."""
+        if hasattr(self.inner, "expect_storing"):
+            self.inner.expect_storing()
+
     def with_noise(self, capture: Capture) -> Capture:
         return self._checked("with_noise", measured(self.inner, capture))
 
