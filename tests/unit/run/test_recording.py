@@ -18,6 +18,7 @@ from pytest_modelviz.run.settings import Mode, Settings
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.store import Store
 from pytest_modelviz.views.base import measured
+from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 
 SINGLE, LOW = torch.float32, torch.bfloat16
@@ -52,6 +53,20 @@ class TestPasses:
         model, passes = model_of(dtype)
         assert status(FeatureMapsView(model, image().to(dtype)), tmp_path, mode) is Status.RECORDED
         assert passes == self.EXPECTED[dtype]
+
+    # the first looks for layers; then the explanation, once more, and two rounded otherwise, of a shadow a single one
+    @pytest.mark.parametrize(("dtype", "expected"), [(SINGLE, [SINGLE] * 5), (LOW, [LOW] * 2 + [SINGLE] * 3)], ids=str)
+    def test_of_a_map(self, tmp_path, dtype, expected):
+        model, passes = model_of(dtype)
+        assert status(CamMapView(model, image().to(dtype)), tmp_path, Mode.UPDATE) is Status.RECORDED
+        assert passes == expected
+
+    def test_of_a_map_once_its_model_has_changed(self):
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+        view = CamMapView(model, image())
+        assert view.capture().facts["layer"] == "1"
+        model.insert(2, nn.GELU())
+        assert view.capture().facts["layer"] == "2"
 
     @pytest.mark.parametrize(("dtype", "expected"), [(SINGLE, [SINGLE]), (LOW, [LOW, SINGLE])], ids=str)
     def test_of_a_match_in_an_update(self, tmp_path, dtype, expected):
