@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from pytest_modelviz.compare.containers import is_sequential
 from pytest_modelviz.compare.error_propagation import ErrorPropagation
+from pytest_modelviz.compare.layouts import matching_layout
 from pytest_modelviz.compare.leaves import forgiven_rounding, worst
 from pytest_modelviz.compare.precision import is_exact
 from pytest_modelviz.compare.tolerance import WORST_BUCKET, Tolerances, weight_tolerance
@@ -25,7 +26,7 @@ from pytest_modelviz.records.captured_arrays import CapturedArrays
 from pytest_modelviz.records.noise import unpacked_noise
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Event, ForwardTrace
-from pytest_modelviz.records.trace_structure import TraceLayout, matching_layout
+from pytest_modelviz.records.trace_structure import TraceLayout
 from pytest_modelviz.records.verdict import LayerError, Verdict
 
 _SHARE = 0.5  # of what is allowed: closer to it, the last digit might decide

@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -12,7 +11,6 @@ import numpy as np
 
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Array
-from pytest_modelviz.records.limits import STRUCTURE
 from pytest_modelviz.records.tensors import WIDEST_SKETCH, Sketch, TensorRecord
 
 _LARGEST_NUMEL, _MOST_SIDES = 2**62, 64  # torch makes no tensors of more
@@ -63,14 +61,6 @@ class RowWriter:
         if record.former is not None:
             packed["former"] = self.row(record.former)
         return packed
-
-    def arrays(self, prefix: str, structure: Mapping[str, Any]) -> dict[str, Array]:
-        narrow, wide = self.sketches()
-        return {
-            f"{prefix}{STRUCTURE}": np.frombuffer(zlib.compress(structure_text(structure), 9), dtype=np.uint8),
-            f"{prefix}.sketches": narrow,
-            f"{prefix}.wide": wide,
-        }
 
     def sketches(self) -> tuple[Array, Array]:
         """The sketches of all records, those in single and those in double precision."""

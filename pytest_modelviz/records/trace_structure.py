@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from pytest_modelviz.records.capture import Array
-from pytest_modelviz.records.captured_arrays import CapturedArrays
 from pytest_modelviz.records.limits import STRUCTURE
-from pytest_modelviz.records.sketch_version import EARLIER_VERSION, LARGEST_ALIKE, sketch_version, sketched_as
+from pytest_modelviz.records.sketch_version import EARLIER_VERSION, LARGEST_ALIKE, sketch_version
 from pytest_modelviz.records.tensor_rows import Position, RowWriter, structure_text
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaves
 
 SHADOW = f"shadow{STRUCTURE}"  # the array that says that a trace has a shadow
-_NUMBERS = ("trace.sketches", "trace.wide")
+PARTS = (STRUCTURE, ".sketches", ".wide")  # end the names of the arrays that each trace is packed into
 
 
 class TraceLayout(NamedTuple):
@@ -41,25 +39,18 @@ def layout_of(trace: ForwardTrace) -> TraceLayout:
     return TraceLayout(text, *writer.sketches(), writer.positions)
 
 
-def matching_layout(baseline: Mapping[str, Array], actual: CapturedArrays) -> TraceLayout | None:
-    """How a capture just made is laid out, if a baseline has the same structure byte for byte; None if not.
+def packed_names(trace: ForwardTrace) -> frozenset[str]:
+    """The names of the arrays that a trace is packed into, those of its noise and of its shadow included."""
+    names = set(_names_of("trace", trace))
+    if trace.shadow is not None:
+        names.update(_names_of("shadow", trace.shadow))
+    return frozenset(names)
 
-    Nothing of the baseline is unpacked beyond the length of that structure. Passes that have a shadow are never alike.
-    """
-    names = ("trace.structure", *_NUMBERS)
-    if actual.trace.shadow is not None or SHADOW in baseline or not all(name in baseline for name in names):
-        return None
-    with sketched_as(actual.version):
-        layout = layout_of(actual.trace)
-    for name, own in zip(_NUMBERS, (layout.sketches, layout.wide), strict=True):
-        if (baseline[name].dtype, baseline[name].shape) != (own.dtype, own.shape):
-            return None
-    inflater = zlib.decompressobj()
-    try:
-        text = inflater.decompress(baseline["trace.structure"].tobytes(), len(layout.text) + 1)
-    except zlib.error:
-        return None
-    return layout if text == layout.text and inflater.eof and not inflater.unused_data else None
+
+def _names_of(prefix: str, trace: ForwardTrace) -> Iterator[str]:
+    yield from (f"{prefix}{part}" for part in PARTS)
+    if any(record.noise is not None for record in (*trace.tensors.values(), *trace.gradients.values())):
+        yield f"{prefix}.noise"
 
 
 def structure_of(trace: ForwardTrace, writer: RowWriter) -> dict[str, Any]:
