@@ -9,9 +9,9 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from pytest_modelviz.records.capture import Array
-from pytest_modelviz.records.sketch_version import EARLIER_VERSION, sketched_as
+from pytest_modelviz.records.sketch_version import sketched_as
 from pytest_modelviz.records.trace import ForwardTrace
-from pytest_modelviz.records.trace_structure import TraceLayout, layout_of, needs_version, packed_names
+from pytest_modelviz.records.trace_structure import TraceLayout, layout_of, packed_names, stated_version
 
 MakeArrays = Callable[[], Mapping[str, Array]]
 
@@ -53,13 +53,13 @@ class CapturedArrays(Mapping[str, Array]):
     @functools.cached_property
     def layout(self) -> TraceLayout:
         """How the trace would be laid out to be packed."""
-        with sketched_as(self.version):
-            return layout_of(self.trace)
+        return layout_of(self.trace, self.stated_version)
 
     @functools.cached_property
     def stated_version(self) -> int:
-        """The version that the packed trace states: small tensors have the same sketches in both."""
-        return self.version if needs_version(self.trace) else EARLIER_VERSION
+        """The version that the packed trace states."""
+        with sketched_as(self.version):
+            return stated_version(self.trace)
 
     @functools.cached_property
     def compared_names(self) -> frozenset[str]:

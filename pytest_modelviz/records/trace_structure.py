@@ -32,10 +32,13 @@ class TraceLayout(NamedTuple):
     positions: Sequence[Position]
 
 
-def layout_of(trace: ForwardTrace) -> TraceLayout:
-    """Lay out a trace, without its shadow and its noise."""
+def layout_of(trace: ForwardTrace, version: int | None = None) -> TraceLayout:
+    """Lay out a trace, without its shadow and its noise; `version` is what `stated_version` says, where that is known.
+
+    Sketches are taken to be of the version that is made now.
+    """
     writer = RowWriter()
-    text = structure_text(structure_of(trace, writer))
+    text = structure_text(_structure_of(trace, writer, stated_version(trace) if version is None else version))
     return TraceLayout(text, *writer.sketches(), writer.positions)
 
 
@@ -53,10 +56,15 @@ def _names_of(prefix: str, trace: ForwardTrace) -> Iterator[str]:
         yield f"{prefix}.noise"
 
 
-def structure_of(trace: ForwardTrace, writer: RowWriter) -> dict[str, Any]:
+def stated_version(trace: ForwardTrace) -> int:
+    """The version of sketches that a packed trace states: small tensors have the same ones in both."""
+    return sketch_version() if needs_version(trace) else EARLIER_VERSION
+
+
+def _structure_of(trace: ForwardTrace, writer: RowWriter, version: int) -> dict[str, Any]:
     """The structure of a trace; the `writer` takes its sketches."""
     return {
-        "sketch": sketch_version() if needs_version(trace) else EARLIER_VERSION,
+        "sketch": version,
         "modules": {n: [m.class_name, dict(m.config), dict(m.weights)] for n, m in trace.modules.items()},
         "calls": list(map(packed_call, trace.calls)),
         "tensors": {key: writer.row(record) for key, record in (*trace.tensors.items(), *trace.gradients.items())},

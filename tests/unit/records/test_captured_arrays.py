@@ -70,6 +70,15 @@ def test_a_match_packs_nothing():
     assert not packing.called
 
 
+@pytest.mark.parametrize("name", ZOO)
+def test_calls_are_left_in_the_order_of_events(name):
+    torch.manual_seed(0)
+    own = FeatureMapsView(ZOO[name].build(), ZOO[name].input()).capture().arrays.trace
+    left = [(id(event.call), id(event.parent)) for event in own.events() if event.kind == "leave"]
+    assert [(id(call), id(parent)) for call, parent in own.left()] == left
+    assert len(left) == len(own.calls)
+
+
 def test_facts_are_plain_json():
     facts = FeatureMapsView(SmallNet(), images()).capture().facts
     assert json.loads(json.dumps(facts))["layers"] == facts["layers"]

@@ -1,6 +1,7 @@
 """What a check that matches does not do: nothing is painted, opened or written, and no library for that is touched."""
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -63,13 +64,13 @@ def check(view, folder, mode):
 
 
 class Calls:
-    """The files of the functions that are called in a block; those that are `allowed` paint nothing."""
+    """The files and names of the functions that are called in a block; those that are `allowed` paint nothing."""
 
     def __init__(self, allowed=()):
         self._allowed = allowed
 
     def __enter__(self):
-        self.files = set()
+        self.files, self.names = set(), Counter()
         self._before = sys.getprofile()
         sys.setprofile(self._note)
         return self
@@ -80,6 +81,7 @@ class Calls:
     def _note(self, frame, event, argument):
         if event == "call":
             self.files.add(frame.f_code.co_filename)
+            self.names[frame.f_code.co_name] += 1
 
     @property
     def painting(self):
@@ -105,3 +107,14 @@ def test_no_picture_is_made(name, tmp_path):
         assert check(view, tmp_path, Mode.COMPARE).status.value == "match"
     assert compared.painting == set()
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == files
+
+
+@pytest.mark.parametrize("name", ["cam_map", "feature_maps", "model_summary"])
+def test_a_baseline_is_read_once_and_no_pass_is_laid_out_twice(name, tmp_path):
+    check(VIEWS[name](), tmp_path, Mode.UPDATE)
+    view = VIEWS[name]()
+    with Calls() as compared:
+        assert check(view, tmp_path, Mode.COMPARE).status.value == "match"
+    assert compared.names["decode_json"] == 1
+    assert compared.names["layout_of"] == (name == "feature_maps")
+    assert {"pack_trace", "_unpacked_calls", "compare_traces", "renames"} & compared.names.keys() == set()
