@@ -149,7 +149,7 @@ REACHED = {
     "functions model_summary": 270,
     "feature_maps call": 270,
     "model_summary call": 200,
-    "compare": 10,
+    "compare": 8,
     "feature_maps": 1.8,
     "three": 1.8,
 }

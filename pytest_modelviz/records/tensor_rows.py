@@ -66,7 +66,9 @@ class RowWriter:
 
 def structure_text(structure: Mapping[str, Any]) -> bytes:
     """The structure of a trace as it is compressed."""
-    return json.dumps(structure, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+    # a tree of rows, in which no cycle need be looked for
+    text = json.dumps(structure, separators=(",", ":"), ensure_ascii=True, allow_nan=False, check_circular=False)
+    return text.encode()
 
 
 class _SketchWriter:
