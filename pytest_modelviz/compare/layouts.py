@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from pytest_modelviz.records.capture import Array
 from pytest_modelviz.records.captured_arrays import CapturedArrays
+from pytest_modelviz.records.limits import is_structure
 from pytest_modelviz.records.trace_structure import SHADOW, TraceLayout
 
 _STRUCTURE, _SKETCHES, _WIDE = "trace.structure", "trace.sketches", "trace.wide"
@@ -18,6 +19,8 @@ def matching_layout(baseline: Mapping[str, Array], actual: CapturedArrays) -> Tr
     is_whole = all(name in baseline for name in (_STRUCTURE, _SKETCHES, _WIDE))
     if actual.trace.shadow is not None or SHADOW in baseline or not is_whole:
         return None
+    if not is_structure(_STRUCTURE, baseline[_STRUCTURE]):
+        return None  # which no reader reads
     layout = actual.layout
     for name, own in ((_SKETCHES, layout.sketches), (_WIDE, layout.wide)):
         if (baseline[name].dtype, baseline[name].shape) != (own.dtype, own.shape):
