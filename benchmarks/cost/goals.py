@@ -147,11 +147,9 @@ REACHED = {
     "operators model_summary": 3,
     "functions feature_maps": 245,
     "functions model_summary": 270,
-    "functions compare": 97,
-    "pictures": 10,  # of the input
     "feature_maps call": 270,
     "model_summary call": 200,
-    "compare": 10,
+    "compare": 8,
     "feature_maps": 1.8,
     "three": 1.8,
 }

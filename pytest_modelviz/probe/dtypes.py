@@ -19,12 +19,14 @@ from pytest_modelviz.probe.torch_internals import (
     Kwargs,
     Operator,
     is_any_autocast_enabled,
+    mode_stack,
     without_function_modes,
 )
 from pytest_modelviz.records.findings import COMPUTED_IN
 from pytest_modelviz.records.trace import Call, Leaf
 
 _LOW = {torch.float16, torch.bfloat16}
+_length, _at, _pop, _push = mode_stack("function")
 # They take their fused kernels only where no mode is active that observes functions.
 _FUSED = (torch.nn.TransformerEncoder, torch.nn.TransformerEncoderLayer, torch.nn.MultiheadAttention)
 
@@ -45,12 +47,12 @@ class DtypeRecorder(PassRecorder):
     def recording(self) -> Iterator[None]:
         self._mode = _DtypeMode()
         self._noted: set[torch.dtype] = set()
-        with self._mode, super().recording():
+        with super().recording():
             yield
 
     def _observe(self, original: Operator, module: torch.nn.Module, name: str, args: Args, kwargs: Kwargs) -> object:
         run = functools.partial(self._unnoted if isinstance(module, _FUSED) else self._noting, original)
-        with self._mode.noting(None):
+        with self._mode.away():
             return super()._observe(run, module, name, args, kwargs)
 
     def _unnoted(self, original: Operator, *args: object, **kwargs: object) -> object:
@@ -76,6 +78,11 @@ class DtypeRecorder(PassRecorder):
             call.outputs = {**(call.outputs or {}), COMPUTED_IN: leaf}
 
 
+def _top() -> object:
+    """The innermost mode that observes functions."""
+    return _at(_length() - 1) if _length() else None
+
+
 class _DtypeMode(torch.overrides.TorchFunctionMode):
     """Notes the floating dtypes of what torch's functions return, in a set that it is given for the while."""
 
@@ -84,12 +91,29 @@ class _DtypeMode(torch.overrides.TorchFunctionMode):
         self._noted: set[torch.dtype] | None = None
 
     @contextlib.contextmanager
-    def noting(self, noted: set[torch.dtype] | None) -> Iterator[None]:
+    def noting(self, noted: set[torch.dtype]) -> Iterator[None]:
         before, self._noted = self._noted, noted
+        _push(self)
         try:
             yield
         finally:
             self._noted = before
+            if _top() is self:  # otherwise the block has left another mode above it
+                _pop()
+
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """Run a block that does not compute what the model computes: the mode would see, and slow down, all of it."""
+        before, self._noted = self._noted, None
+        is_away = _top() is self
+        if is_away:
+            _pop()
+        try:
+            yield
+        finally:
+            self._noted = before
+            if is_away and not any(_at(index) is self for index in range(_length())):
+                _push(self)
 
     def __torch_function__(
         self, func: Operator, types: object, args: Args = (), kwargs: Kwargs | None = None

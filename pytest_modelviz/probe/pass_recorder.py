@@ -29,7 +29,7 @@ from pytest_modelviz.probe.streams import consume, run_stepwise, runs_on_demand
 from pytest_modelviz.probe.torch_internals import Args, Kwargs, Operator, is_any_autocast_enabled
 from pytest_modelviz.probe.weights import Weights
 from pytest_modelviz.records.findings import AUTOCAST
-from pytest_modelviz.records.structure import NAMESAKE, SIDE_EFFECTS, UNCOMPARED, WRITTEN, ModelStructure
+from pytest_modelviz.records.structure import NAMESAKE, SIDE_EFFECTS, UNCOMPARED, WRITTEN, ModelStructure, ModuleRecord
 from pytest_modelviz.records.tensors import WEIGHT_WIDTH
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf
 
@@ -64,6 +64,7 @@ class PassRecorder:
         record: turns a tensor into its record.
         weight_width: the width of the sketches of parameters and buffers; None leaves them out.
         queue: where sketches wait on a device; None copies each to the host at once. It must record as `record` does.
+        structure: how an earlier pass has recorded the modules of this model, so that they are not described anew.
 
     Example:
         >>> recorder = PassRecorder(model)
@@ -81,6 +82,7 @@ class PassRecorder:
         record: RecordTensor = record_tensor,
         weight_width: int | None = WEIGHT_WIDTH,
         queue: SketchQueue | None = None,
+        structure: ModelStructure | None = None,
     ) -> None:
         named = list(observed_modules(model))
         self._names = {id(module): name for name, module in named}
@@ -99,16 +101,22 @@ class PassRecorder:
         self._leaves, self._queue = LeafRecorder(record, queue), queue
         self.tensors = self._leaves.tensors
         self._weights = Weights(named, weight_width, queue)
+        if structure is None:
+            self._modules, self._ties = self._described(named), tie_groups(model)
+        else:
+            self._modules, self._ties = dict(structure.modules), structure.ties
+        self._state = ModuleStateMarker(named if structure is None else [])
+        self._lent = LentWeights(module for _, module in named)
+
+    def _described(self, named: Sequence[tuple[str, torch.nn.Module]]) -> dict[str, ModuleRecord]:
         describer = Describer()
-        self._modules = {name: describer.describe(module, self._weights.names(module)) for name, module in named}
+        described = {name: describer.describe(module, self._weights.names(module)) for name, module in named}
         for name, module in named:
             if modules.is_namesake(module):
-                self._modules[name] = marked(self._modules[name], **{NAMESAKE: "yes"})
+                described[name] = marked(described[name], **{NAMESAKE: "yes"})
         if self._leaves.records_numbers:
-            self._modules[""] = marked(self._modules[""], **{SIDE_EFFECTS: "yes"})
-        self._state = ModuleStateMarker(named)
-        self._ties = tie_groups(model)
-        self._lent = LentWeights(module for _, module in named)
+            described[""] = marked(described[""], **{SIDE_EFFECTS: "yes"})
+        return described
 
     @property
     def trace(self) -> ForwardTrace:

@@ -1,14 +1,17 @@
 """Profiles of tensors: their size by places and channels, and the distribution of their values, in a few numbers."""
 
+import functools
 import math
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from pytest_modelviz.probe.thumbnails import has_picture
 from pytest_modelviz.probe.torch_internals import without_dispatch_modes
 from pytest_modelviz.records.profiles import BINS, GROUPS, PLACES, SIDE, Numbers, Profile
 
+_Counts = npt.NDArray[np.int64]
 _MOST_NUMBERS = 2**24  # of all samples together, of which copies are made
 _MOST_VALUES = 2**14  # of which a distribution is made
 _REACH = 3.7  # root mean squares that the bins reach to, of no distribution that is common the end of a bin
@@ -96,9 +99,16 @@ def _channels(values: torch.Tensor) -> Numbers:
 
 def _pooled(numbers: Numbers, most: int) -> Numbers:
     """Means over at most so many groups of neighbours, along the first dimension."""
-    edges = np.arange(min(most, len(numbers)) + 1) * len(numbers) // min(most, len(numbers))
-    sums = np.add.reduceat(numbers, edges[:-1], axis=0)
-    return np.asarray(sums / np.diff(edges).reshape(-1, *[1] * (numbers.ndim - 1)), np.float64)
+    starts, sizes = _groups(min(most, len(numbers)), len(numbers))
+    sums = np.add.reduceat(numbers, starts, axis=0)
+    return np.asarray(sums / sizes.reshape(-1, *[1] * (numbers.ndim - 1)), np.float64)
+
+
+@functools.lru_cache(maxsize=256)
+def _groups(groups: int, count: int) -> tuple[_Counts, _Counts]:
+    """Where each group of so many numbers begins, and how many it has."""
+    edges = np.arange(groups + 1, dtype=np.int64) * count // groups
+    return edges[:-1], edges[1:] - edges[:-1]
 
 
 def _sample(values: torch.Tensor) -> Numbers:

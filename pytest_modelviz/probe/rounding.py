@@ -25,7 +25,10 @@ from pytest_modelviz.text.dotted import enclosing
 _RECURRENT = 8.0  # times as much: cuDNN's recurrent layers differ from a CPU's by 18 times as much as all others do
 _FEW_ROUNDINGS = 16.0  # the square root of the terms of a sum up to which it is no less exact than other operations
 _SIGNS = 2**20 + 7  # prime to the sizes of layers
-_STRIDE = 104_729  # between the beginnings of two tensors' factors
+_ROWS_SHARE = 0.8  # of a move, for each of two together: as large as the larger of both alone (see `probe.noise`)
+_ROW_DIMS = 2  # the first of a tensor, which say in which row a number is
+_STRIDE = 104_729  # between the beginnings of two tensors' signs
+_FEW_NUMBERS = 64  # that are looked at before all of a tensor
 _NO_SUMS = (torch.nn.Embedding, torch.nn.LayerNorm, torch.nn.RMSNorm)
 _NOISY_DTYPES = {torch.float32, torch.complex64}
 
@@ -47,13 +50,15 @@ class Rounding(CallObserver):
 
     Args:
         times: by how many times four units in the last place.
-        by_row: whether all numbers with the same first two indices are moved alike, so that nothing is lost where they
-            are averaged: those of a channel, or of a token in (batch, tokens, channels).
+        with_rows: whether numbers are also moved together that have the same first two indices, as those of a channel,
+            or of a token in (batch, tokens, channels): what differs from number to number is lost where they are
+            averaged, and what is common to a token where it is normalised.
+        start: where in the table of signs those of the first tensor begin.
 
     """
 
-    def __init__(self, times: float = 1.0, *, by_row: bool = False, start: int = 0) -> None:
-        self._times, self._by_row = times, by_row
+    def __init__(self, times: float = 1.0, *, with_rows: bool = False, start: int = 0) -> None:
+        self._times, self._with_rows = times, with_rows
         self._start = start
         self._calls_inside = [0]
 
@@ -77,48 +82,54 @@ class Rounding(CallObserver):
         if _holds_integers(tensor):
             return tensor
         with _unobserved(tensor):
-            return tensor * self._factors(tensor, times)
+            if not self._with_rows or tensor.dim() <= _ROW_DIMS:
+                return self._shifted(tensor, tensor.shape, times)
+            moved = self._shifted(tensor, tensor.shape, _ROWS_SHARE * times)
+            rows = torch.Size([*tensor.shape[:_ROW_DIMS], *[1] * (tensor.dim() - _ROW_DIMS)])
+            return self._shifted(moved, rows, _ROWS_SHARE * times)
 
     def move_weights(self, model: torch.nn.Module) -> None:
         """Move the weights of a model that is `prepared`, which restores them."""
         for tensor in all_tensors(model):
             if _is_moved(tensor):
-                with contextlib.suppress(RuntimeError):  # several of its elements share memory, or it is read-only
-                    self.move_weight(tensor, tensor)
+                with contextlib.suppress(RuntimeError), torch.inference_mode(tensor.is_inference()):
+                    tensor.data = self.moved_weight(tensor.data)
 
-    def move_weight(self, tensor: torch.Tensor, target: torch.Tensor) -> None:
-        """Write the moved numbers of a weight into another tensor, or into itself."""
+    def moved_weight(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A weight whose numbers are moved, in memory of its own."""
+        target = torch.empty_like(tensor)
         with torch.no_grad():
             pairs = [(tensor, target)]
-            if tensor.is_contiguous():  # factors of a whole large tensor would take as much memory again
+            if tensor.numel() > _SIGNS and tensor.is_contiguous():  # signs of all would take as much memory again
                 pairs = list(zip(tensor.view(-1).split(_SIGNS), target.view(-1).split(_SIGNS), strict=True))
             for numbers, moved in pairs:
-                torch.mul(numbers, self._factors(numbers), out=moved)
+                self._shifted(numbers, numbers.shape, out=moved)
+        return target
 
     def skip_weight(self, tensor: torch.Tensor) -> int:
-        """Where the factors of this weight begin; those of the next one begin where they would if it were moved."""
+        """Where the signs of this weight begin; those of the next one begin where they would if it were moved."""
         start = self._start
         pieces = max(1, -(-tensor.numel() // _SIGNS)) if tensor.is_contiguous() else 1
         self._start = (start + pieces * _STRIDE) % _SIGNS
         return start
 
-    def _factors(self, tensor: torch.Tensor, times: float = 1.0) -> torch.Tensor:
-        """Factors next to 1, for each number or row of a tensor; each call begins elsewhere in the table."""
-        shape = tensor.shape
-        if self._by_row and tensor.dim() > 2:
-            shape = torch.Size([*shape[:2], *[1] * (tensor.dim() - 2)])
+    def _shifted(
+        self, tensor: torch.Tensor, shape: torch.Size, times: float = 1.0, out: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """A tensor moved by signs of this shape; those of each call begin elsewhere in the table."""
         count, signs = shape.numel(), _signs(tensor.device)
         self._start = (self._start + _STRIDE) % _SIGNS
         if count > _SIGNS:
             signs = signs.repeat(count // _SIGNS // 2 + 2)
-        signs = signs[self._start : self._start + count]
-        return (signs * (MOVE * self._times * times) + 1).view(shape)
+        signs = signs[self._start : self._start + count].view(shape)
+        return torch.addcmul(tensor, tensor, signs, value=MOVE * self._times * times, out=out)
 
 
 class WeightsOfCalls(CallObserver):
-    """Moves the weights of each module for the length of its calls, by the factors that `Rounding.move_weights` takes.
+    """Moves the weights of each module for the length of its calls.
 
-    The weights may be larger than the memory, as those of a file that is mapped into it.
+    They are still in the processor's cache when the call reads them, and may be larger than the memory, as those of a
+    file that is mapped into it.
 
     Args:
         model: the model, which is `prepared`.
@@ -144,9 +155,7 @@ class WeightsOfCalls(CallObserver):
             if id(tensor) not in self._moved:
                 with _unobserved(tensor), torch.inference_mode(tensor.is_inference()):
                     memory = tensor.data
-                    target = torch.empty_like(memory)
-                    Rounding(start=self._starts[id(tensor)]).move_weight(memory, target)
-                    tensor.data = target
+                    tensor.data = Rounding(start=self._starts[id(tensor)]).moved_weight(memory)
                 self._moved.add(id(tensor))
                 moved.append((tensor, memory))
 
@@ -173,7 +182,14 @@ def _holds_integers(tensor: torch.Tensor) -> bool:
     if tensor.is_complex() or not tensor.numel():
         return False
     with torch.no_grad(), _unobserved(tensor):
-        return all(bool((values == values.round()).all()) for values in (tensor.reshape(-1)[:64], tensor))
+        return all(bool((values == values.round()).all()) for values in (_some(tensor), tensor))
+
+
+def _some(tensor: torch.Tensor) -> torch.Tensor:
+    """A few numbers of a tensor, from all of it where that takes no copy."""
+    if tensor.is_contiguous():
+        return tensor.view(-1)[:: -(-tensor.numel() // _FEW_NUMBERS)]
+    return tensor[(0,) * (tensor.dim() - 1)][:_FEW_NUMBERS]
 
 
 def _unobserved(tensor: torch.Tensor) -> contextlib.AbstractContextManager[None]:

@@ -30,6 +30,7 @@ from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.records.trace import ForwardTrace
 
 _SINGLE = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.complex32: torch.complex64}
+_PLAIN = {int, float, bool, str, type(None)}  # arguments of operators that have no precision
 _NOT_CONVERTIBLE = ("float8", "float4", "q")  # how such dtypes begin
 _MOST_BYTES = 2 * 2**30  # of weights in single precision
 _MOST_SECONDS = 60.0  # that the pass itself took
@@ -59,19 +60,36 @@ def with_shadow(
         return trace, reason
     try:
         queue = SketchQueue()
-        shadow_trace = _shadow_pass(model, input_data, queue)
+        shadow_trace = _shadow_alone(trace, model, input_data, queue)
         if not queue.is_complete:
-            shadow_trace = _shadow_pass(model, input_data)
+            shadow_trace = _shadow_alone(trace, model, input_data)
     except Exception as error:  # of the model's own
         return trace, left_out(f"there {refusal(error)}")
     return replace(trace, shadow=shadow_trace), ""
 
 
-def _shadow_pass(model: torch.nn.Module, input_data: ModelInput, queue: SketchQueue | None = None) -> ForwardTrace:
+def _shadow_alone(
+    trace: ForwardTrace, model: torch.nn.Module, input_data: ModelInput, queue: SketchQueue | None = None
+) -> ForwardTrace:
     with prepared(model, input_data) as ready, in_single_precision(ready, input_data) as converted:
-        recorder = PassRecorder(ready, weight_width=None, queue=queue)
-        with recorder.recording():
-            call(ready, converted)
+        return shadow_pass(trace, ready, converted, queue)
+
+
+def shadow_pass(
+    trace: ForwardTrace, model: torch.nn.Module, converted: ModelInput, queue: SketchQueue | None = None
+) -> ForwardTrace:
+    """Make the shadow of a pass.
+
+    Args:
+        trace: the pass.
+        model: its model, `in_single_precision`.
+        converted: the input that this has converted.
+        queue: where sketches wait on a device.
+
+    """
+    recorder = PassRecorder(model, weight_width=None, queue=queue, structure=trace.structure)
+    with recorder.recording():
+        call(model, converted)
     return recorder.trace
 
 
@@ -167,11 +185,11 @@ def _is_lower(value: object) -> bool:
     """Whether an operator's argument, or what it contains, is in a lower precision than single or asks for one."""
     if isinstance(value, torch.Tensor):
         return value.dtype in _SINGLE
-    if isinstance(value, torch.dtype):
-        return value in _SINGLE
+    if isinstance(value, (tuple, list)):
+        return any(type(item) not in _PLAIN and _is_lower(item) for item in value)
     if isinstance(value, dict):
-        return any(map(_is_lower, value.values()))
-    return isinstance(value, (tuple, list)) and any(map(_is_lower, value))
+        return _is_lower(list(value.values()))
+    return isinstance(value, torch.dtype) and value in _SINGLE
 
 
 class _SinglePrecision(TorchDispatchMode):
@@ -187,8 +205,8 @@ class _SinglePrecision(TorchDispatchMode):
 
     def __torch_dispatch__(self, op: Operator, types: object, args: Args = (), kwargs: Kwargs | None = None) -> object:
         kwargs = kwargs or {}
-        if op is torch.ops.aten.view.dtype or not _is_lower((args, kwargs)):  # other numbers out of the same bits
-            return op(*args, **kwargs)
+        if op is torch.ops.aten.view.dtype or not (_is_lower(args) or (kwargs and _is_lower(kwargs))):
+            return op(*args, **kwargs)  # other numbers out of the same bits, or nothing to convert
         written = {id(tensor) for tensor in written_tensors(op, args, kwargs)}
 
         def single(value: object) -> object:

@@ -44,10 +44,19 @@ class Session:
             self._claim(check)
         view = CheckedView(check.view)
         view.set_shadow(check.settings.shadow)
+        if self._will_record(check):
+            view.expect_storing()
         check = replace(check, view=view)
         capture = check.view.capture()
         result = CheckEvaluator(self, check, capture).result()
         return capture, replace(result, seconds=round(time.perf_counter() - started, 4))
+
+    def _will_record(self, check: Check) -> bool:
+        """Whether the capture of a check that is to be made will become a baseline, unless the model is unstable."""
+        settings = check.settings
+        if not settings.mode.records or settings.mode is Mode.UPDATE_ALL:
+            return settings.mode is Mode.UPDATE_ALL
+        return self.baselines(settings).digest(Location.of(check.nodeid, check.name, settings.variant)) is None
 
     def _claim(self, check: Check) -> None:
         """Two tests must not share a baseline, also where a file system does not tell upper from lower case."""

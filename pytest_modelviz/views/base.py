@@ -15,7 +15,7 @@ def capture_with_other_randomness(view: View, first: Capture | None = None) -> C
     """Capture once more, from other random states, which reveals a model that draws random numbers.
 
     A view that can tell so at less cost than by another capture has a method `capture_again(first)`, which is used
-    where a `first` capture is given.
+    where a `first` capture is given. It returns `first` itself where it finds no difference at all.
     """
     from pytest_modelviz.probe.process import independent_randomness
 

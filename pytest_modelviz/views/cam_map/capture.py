@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 
@@ -72,12 +73,17 @@ class CamMapView:
         self.model, self._input = model, input_data
         self._target, self._method, self._reshape = target, method, reshape_transform
         self._shadow = Shadow.AUTO
+        self._found: list[str] | None = None  # the layers to choose from, where none are named
 
     def set_shadow(self, shadow: Shadow) -> None:
         """Say when an explanation in lower precision is repeated in float32."""
         self._shadow = shadow
 
     def capture(self) -> Capture[CamMap]:
+        self._found = None
+        return self._capture()
+
+    def _capture(self) -> Capture[CamMap]:
         started = time.perf_counter()
         with prepared(self.model, self._input, grad=True) as model:
             capture = self._explained(model, self._input)
@@ -90,7 +96,7 @@ class CamMapView:
     def capture_again(self, first: Capture[CamMap]) -> Capture[CamMap]:
         """The explanation made once more; of one in lower precision the shadow alone, which shows far less noise."""
         if explanation_shadow(first) is None:
-            return self.capture()
+            return self._capture()
         return self._repeated(without_shadow(first), Shadow.ALWAYS)
 
     def explain_values(self, verdict: Verdict, baseline: Capture) -> Verdict:
@@ -130,12 +136,19 @@ class CamMapView:
     def _explain(self, model: torch.nn.Module, input_data: ModelInput, target: Target) -> Explanation:
         if self._method in ALL_LAYERS:
             return explain(model, input_data, target, None)
-        layers = self._layers or default_layers(spatial_layers(model, input_data), self._method)
-        recorder = ActivationRecorder(layers, input_data, self._reshape)
+        recorder = ActivationRecorder(
+            self._layers or self._default_layers(model, input_data), input_data, self._reshape
+        )
         weigh = library.contrast_with_similar if self._method == "finercam" else class_score
         chooses = not self._layers and self._method not in METHODS  # a method that runs the model chooses no layer
         differentiate = uses_gradients(self._method) or chooses
         return explain(model, input_data, target, recorder, weigh=weigh, differentiate=differentiate)
+
+    def _default_layers(self, model: torch.nn.Module, input_data: ModelInput) -> list[str]:
+        """The layers to choose from, looked for in the first of the passes that a check makes."""
+        if self._found is None:
+            self._found = default_layers(spatial_layers(model, input_data), self._method)
+        return self._found
 
     def _raw(
         self, model: torch.nn.Module, input_data: ModelInput, explanation: Explanation
@@ -193,8 +206,8 @@ class CamMapView:
             "places": layouts,
         }
         facts |= {key: value for key, value in optional.items() if value} | precision_facts(trace)
-        inputs = input_pictures(self._input, len(raw)) if raw.ndim > 2 else {}  # a sequence is no picture
-        arrays = captured_arrays(trace, {"map": raw, **inputs})
+        pictures = functools.partial(input_pictures, self._input, len(raw)) if raw.ndim > 2 else dict  # of no sequence
+        arrays = captured_arrays(trace, {"map": raw}, pictures)
         notes = (*coverage_notes(self.model, trace), *target_notes(scores), *_quality_notes(raw, names))
         return Capture(
             self.view, facts, arrays, environment(self.model, self._input), result, notes, tuple(trace.modules)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 
 import torch
 
 from pytest_modelviz.compare.precision import is_low
+from pytest_modelviz.compare.sameness import holds_same
 from pytest_modelviz.compare.stored import stored_trace
 from pytest_modelviz.probe.dtypes import DtypeRecorder, recorder_for
 from pytest_modelviz.probe.environment import environment
@@ -18,7 +19,7 @@ from pytest_modelviz.probe.forward import ModelInput, ModelOutput, call, prepare
 from pytest_modelviz.probe.layer_names import layer_patterns
 from pytest_modelviz.probe.leaf_recorder import RecordTensor
 from pytest_modelviz.probe.modules import class_name
-from pytest_modelviz.probe.noise import with_noise
+from pytest_modelviz.probe.noise import MovedPass, repeat_shadow, with_noise
 from pytest_modelviz.probe.pass_recorder import CallObserver, PassRecorder
 from pytest_modelviz.probe.shadow import with_shadow
 from pytest_modelviz.probe.sketch import record_tensor
@@ -29,7 +30,7 @@ from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.records.shadow import Shadow
 from pytest_modelviz.records.tensors import NATIVE_WIDTH, WEIGHT_WIDTH
 from pytest_modelviz.records.trace import ForwardTrace
-from pytest_modelviz.records.trace_arrays import captured_arrays, pack_noise, pack_trace
+from pytest_modelviz.records.trace_arrays import captured_arrays, pack_noise
 from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.text.strict_json import JsonObject
 from pytest_modelviz.views.coverage_notes import coverage_notes
@@ -38,8 +39,8 @@ from pytest_modelviz.views.feature_maps import pictures
 from pytest_modelviz.views.feature_maps.profiles import ProfileCollector
 from pytest_modelviz.views.feature_maps.records import PICTURE, FeatureMaps, layer_rows
 from pytest_modelviz.views.feature_maps.thumbnails import ThumbnailCollector
+from pytest_modelviz.views.half_precision import common_exponent, in_half_precision
 from pytest_modelviz.views.input_pictures import input_pictures
-from pytest_modelviz.views.stored_pictures import packed
 
 _WITH_MEAN = functools.partial(record_tensor, mean=True)
 
@@ -56,25 +57,38 @@ class FeatureMapsView:
         require_model(model)
         self.model, self._input = model, input_data
         self._layers = layer_patterns(layers)
-        self._again: tuple[ForwardTrace, ProfileCollector] | None = None  # of the pass that was made once more
+        self._for_people: tuple[ForwardTrace, ProfileCollector] | None = None  # of a pass with means
+        self._moved: tuple[ForwardTrace, MovedPass] | None = None  # a pass, and the same otherwise rounded
+        self._will_be_stored = False
         self.shadow = Shadow.AUTO
 
     def set_shadow(self, shadow: Shadow) -> None:
         """Say when a pass in lower precision is repeated in float32."""
         self.shadow = shadow
 
-    def capture(self) -> Capture[FeatureMaps]:
-        return self._capture()
+    def expect_storing(self) -> None:
+        """Say that what is captured next will become a baseline: what people look at is taken at once."""
+        self._will_be_stored = True
 
-    def _capture(self, *observers: CallObserver, record: RecordTensor = record_tensor) -> Capture[FeatureMaps]:
+    def capture(self) -> Capture[FeatureMaps]:
         started = time.perf_counter()
         kind = recorder_for(self.model, self._input)
-        trace, collector, output = self._pass(kind, *observers, record=record)
+        trace, collector, output = self._observed(kind)
         seconds = time.perf_counter() - started
         if is_low(trace) and kind is not DtypeRecorder:  # the model itself has a region of lower precision
-            trace, collector, output = self._pass(DtypeRecorder)
+            trace, collector, output = self._observed(DtypeRecorder)
         trace, note = with_shadow(trace, self.model, self._input, self.shadow, seconds)
-        return self.captured(trace, collector, input_pictures(self._input), output, note)
+        return self.captured(trace, collector, output, note)
+
+    def _observed(self, kind: type[PassRecorder]) -> tuple[ForwardTrace, ThumbnailCollector, ModelOutput]:
+        collector = ThumbnailCollector(self.model, self._layers)
+        if self._will_be_stored:
+            profiles = ProfileCollector(self.model, self._input)
+            with_means, output = self._pass(kind, collector, profiles, record=_WITH_MEAN)
+            self._for_people = with_means, profiles
+            return _without_means(with_means), collector, output
+        trace, output = self._pass(kind, collector)
+        return trace, collector, output
 
     def _pass(
         self,
@@ -82,32 +96,46 @@ class FeatureMapsView:
         *observers: CallObserver,
         record: RecordTensor = record_tensor,
         may_wait: bool = True,
-    ) -> tuple[ForwardTrace, ThumbnailCollector, ModelOutput]:
+    ) -> tuple[ForwardTrace, ModelOutput]:
         queue = SketchQueue() if may_wait and record is record_tensor else None
         with prepared(self.model, self._input) as model:
-            collector = ThumbnailCollector(model, self._layers)
-            recorder = kind(model, [collector, *observers], record=record, queue=queue)
+            recorder = kind(model, observers, record=record, queue=queue)
             with only_shapes(model), recorder.recording():
                 output = call(model, self._input)
             trace = recorder.trace
         if queue is None or queue.is_complete:
-            return trace, collector, output
+            return trace, output
         return self._pass(kind, *observers, record=record, may_wait=False)
 
     def capture_again(self, first: Capture[FeatureMaps]) -> Capture[FeatureMaps]:
-        """The pass made once more; of one in lower precision its shadow alone, which shows far smaller differences."""
+        """The pass made once more; of one in lower precision its shadow alone, which shows far smaller differences.
+
+        Returns:
+            What is compared of it; `first` itself where nothing differs, number by number.
+
+        """
         trace = first.result.trace
         if trace.shadow is None:
-            profiles = ProfileCollector(self.model, self._input)
-            capture = self._capture(profiles, record=_WITH_MEAN)
-            self._again = capture.result.trace, profiles
-            return capture
-        again, _ = with_shadow(replace(trace, shadow=None), self.model, self._input, self.shadow)
-        return (
-            self.capture()
-            if again.shadow is None
-            else replace(first, arrays={**first.arrays, **pack_trace(_stored(again))})
-        )
+            again = self._repeated(DtypeRecorder if is_low(trace) else PassRecorder)
+        else:
+            try:
+                shadow, moved = repeat_shadow(trace, self.model, self._input)
+            except Exception:  # of the model's own, which it has not raised before
+                return self.capture()
+            again, self._moved = replace(trace, shadow=shadow), (trace, moved)
+        if holds_same(trace, again):
+            return first
+        stored = _stored(again)
+        return replace(first, arrays=captured_arrays(stored), facts={**first.facts, "layers": layer_rows(stored)})
+
+    def _repeated(self, kind: type[PassRecorder]) -> ForwardTrace:
+        """The pass once more, in which what people look at is taken unless it was before."""
+        if self._for_people is not None:
+            return self._pass(kind)[0]
+        profiles = ProfileCollector(self.model, self._input)
+        again, _ = self._pass(kind, profiles, record=_WITH_MEAN)
+        self._for_people = again, profiles
+        return _without_means(again)
 
     def explain_values(self, verdict: Verdict, baseline: Capture) -> Verdict:
         """The verdict with what has become of the weights and the input that differ."""
@@ -116,9 +144,10 @@ class FeatureMapsView:
     def with_noise(self, capture: Capture[FeatureMaps]) -> Capture[FeatureMaps]:
         """The same capture with the noise of each tensor, or a note on why there is none, and what people look at."""
         before = capture.result.trace
-        trace = with_noise(before, self.model, self._input)
+        moved = self._moved[1] if self._moved is not None and self._moved[0] is before else None
+        trace = with_noise(before, self.model, self._input, moved)
         notes = (*capture.notes, *trace.notes[len(before.notes) :])
-        again, profiles = self._again or self._pass_for_people()
+        again, profiles = self._for_people or self._pass_for_people()
         facts = {**capture.facts, "layers": layer_rows(_stored(_with_means(before, again)))}
         arrays = {**capture.arrays, **pack_noise(trace), **profiles.arrays(before)}
         return replace(capture, facts=facts, arrays=arrays, notes=notes)
@@ -135,18 +164,21 @@ class FeatureMapsView:
         self,
         trace: ForwardTrace,
         collector: ThumbnailCollector,
-        inputs: Mapping[str, Array],
         output: ModelOutput,
         shadow_note: str = "",
     ) -> Capture[FeatureMaps]:
-        """The capture of a pass that was made already, with the pictures of its input."""
+        """The capture of a pass that was made already."""
         stored, thumbnails = _stored(trace), collector.thumbnails()
-        arrays: dict[str, Array] = {}
-        pages: dict[str, JsonObject] = {}
-        for layer, thumbnail in thumbnails.items():
-            arrays[PICTURE + layer], exponent = packed(thumbnail.maps)
-            pages[layer] = {"channels": thumbnail.channels, "of": thumbnail.of, "exponent": exponent}
-        arrays.update(inputs)
+        exponents = {layer: common_exponent(thumbnail.maps) for layer, thumbnail in thumbnails.items()}
+        pages: dict[str, JsonObject] = {
+            layer: {"channels": thumbnail.channels, "of": thumbnail.of, "exponent": exponents[layer]}
+            for layer, thumbnail in thumbnails.items()
+        }
+
+        def pictures() -> dict[str, Array]:
+            maps = ((layer, in_half_precision(thumbnails[layer].maps, by)) for layer, by in exponents.items())
+            return {**{PICTURE + layer: array for layer, array in maps}, **input_pictures(self._input)}
+
         facts: JsonObject = {
             "model": class_name(self.model),
             **top_class_facts(output),
@@ -156,8 +188,12 @@ class FeatureMapsView:
         result = FeatureMaps(trace, output, {layer: thumbnail.maps for layer, thumbnail in thumbnails.items()})
         notes = (*coverage_notes(self.model, trace), *([shadow_note] if shadow_note else []))
         around = environment(self.model, self._input)
-        arrays_of_all = captured_arrays(stored, arrays)
-        return Capture(self.view, facts, arrays_of_all, around, result, notes, tuple(trace.modules))
+        arrays = captured_arrays(stored, pictures=pictures)
+        return Capture(self.view, facts, arrays, around, result, notes, tuple(trace.modules))
+
+
+def _without_means(trace: ForwardTrace) -> ForwardTrace:
+    return replace(trace, tensors={key: replace(record, mean=None) for key, record in trace.tensors.items()})
 
 
 def _with_means(trace: ForwardTrace, again: ForwardTrace) -> ForwardTrace:

@@ -74,6 +74,21 @@ def test_an_input_has_the_noise_of_its_own_rounding():
     assert trace.tensors["<input"].noise == pytest.approx(MOVE * 2**0.5, rel=0.1)
 
 
+@pytest.mark.parametrize(
+    ("layer", "shape", "middle"),
+    [
+        (nn.AdaptiveAvgPool2d(1), (2, 300, 16, 16), 1.0),
+        (nn.LayerNorm(300, elementwise_affine=False), (1, 40, 300), 0.0),
+    ],
+    ids=["averaged over places", "each token normalised"],
+)
+def test_something_is_left_of_what_is_averaged_and_of_what_is_normalised(layer, shape, middle):
+    """Signs for each number are lost in the former, signs for each token in the latter."""
+    x = middle - 0.5 + torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    noise = measured(layer, x).tensors[""].noise
+    assert noise == pytest.approx((1 + 0.8**2) ** 0.5 * MOVE, rel=0.1)  # with its own rounding
+
+
 def test_long_sums_are_rounded_more_often():
     torch.manual_seed(0)
     short, long = (measured(nn.Linear(count, 300), torch.rand(8, count)).tensors[""].noise for count in (64, 64 * 64))

@@ -298,7 +298,7 @@ class TestPass:
         view = FeatureMapsView(model, image(torch.bfloat16))
         first = view.capture()
         again = view.capture_again(first)
-        assert dtypes == [torch.bfloat16, torch.float32, torch.float32]
+        assert dtypes == [torch.bfloat16, *[torch.float32] * 3]  # the last of a pass that rounds otherwise
         assert all(np.array_equal(again.arrays[name], array) for name, array in first.arrays.items())
 
     def test_small_random_numbers_make_a_model_unstable(self):
