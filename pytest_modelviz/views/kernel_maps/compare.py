@@ -12,7 +12,7 @@ from pytest_modelviz.compare.ownership import first_changed_layer
 from pytest_modelviz.compare.precision import is_quantised
 from pytest_modelviz.compare.readable import contradiction, require_rows
 from pytest_modelviz.compare.stored import trace_pair
-from pytest_modelviz.compare.tensors import difference
+from pytest_modelviz.compare.tensors import difference, without_unknown_giants
 from pytest_modelviz.compare.tolerance import Tolerances, significant_weight_change
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records import findings as kinds
@@ -134,6 +134,7 @@ def _weights(
             if is_stored_so and (name, local) not in changed:  # another part explains it, or it was quantised anew
                 continue
             atol = tolerances.of(name).absolute
+            after = without_unknown_giants(before, after)
             errors[local] = difference(before, after, atol=atol, allowed=allowed), allowed
             if not errors[local][0] <= allowed:
                 findings.append(kinds.WeightFinding(name, local, errors[local][0]))

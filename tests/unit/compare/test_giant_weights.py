@@ -12,6 +12,7 @@ from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.findings import UnstatedFinding, WeightFinding
 from pytest_modelviz.records.tensors import is_of_giants
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
+from pytest_modelviz.views.kernel_maps.capture import KernelMapsView
 from pytest_modelviz.views.training_curve.capture import TrainingCurveView
 
 GIANT = -1e9
@@ -97,6 +98,27 @@ def test_a_baseline_of_an_earlier_version_matches_and_the_match_says_what_was_no
     assert verdict(table=1.5).findings == (note,)
     assert not verdict(giant=2 * GIANT).matched
     assert not verdict(giant=1.0).matched
+
+
+def test_kernels_beside_a_baseline_of_an_earlier_version():
+    def kernels(bias=1.0, giant=GIANT):
+        torch.manual_seed(0)
+        convolution = nn.Conv2d(3, 8, 3)
+        with torch.no_grad():
+            convolution.bias.mul_(bias)[0] = giant
+        return KernelMapsView(convolution)
+
+    own = kernels().capture()
+    baseline = retraced(kernels(), own, earlier)
+
+    def verdict(baseline, **changed):
+        return kernels().compare(baseline, kernels(**changed).capture(), Tolerances())
+
+    note = UnstatedFinding("what a weight holds beside a few numbers that are far larger")
+    assert (verdict(baseline).matched, verdict(baseline).findings) == (True, (note,))
+    assert (verdict(own).matched, verdict(own).findings) == (True, ())
+    assert not verdict(baseline, giant=2 * GIANT).matched
+    assert not verdict(own, bias=1.5).matched
 
 
 def test_no_version_has_recorded_a_large_weight_so():
