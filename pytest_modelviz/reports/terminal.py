@@ -13,6 +13,7 @@ from pytest_modelviz.text.side_by_side import apart, without_middle
 
 MODEL_INPUT = "the model's input"  # where a drift begins that no module has made
 _MOST_NOTES, _LONGEST = 20, 1000  # notes on what a comparison found, and letters of a sentence
+_LONGEST_REASON = 10_000  # letters: it may quote the file, and end in commands that name tests
 _MOST_SHORT = 999.5  # from here on a ratio has no three digits
 _CAUSES = {  # those that do not speak for themselves
     Cause.ARCHITECTURE: "the model is built differently",
@@ -60,7 +61,8 @@ def explain(
         case Status.MISSING:
             lines = [f"{result.name}: no baseline at {result.baseline}", ways_to_record(accept, commands[0])]
         case Status.UNREADABLE:
-            heading = f"{result.name}: the baseline {result.baseline} cannot be read: {reason}"
+            why = without_middle(reason, _LONGEST_REASON)
+            heading = f"{result.name}: the baseline {result.baseline} cannot be read: {why}"
             lines = [heading, *ways_to_replace(commands[0])]
         case Status.UNSTABLE:
             heading = f"{result.name}: two captures of the same model differ{_where(result)}"

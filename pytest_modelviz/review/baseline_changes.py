@@ -5,6 +5,7 @@ Both sides are untrusted: what is allowed is what the stricter of the two says o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -28,9 +29,15 @@ from pytest_modelviz.run.stored_comparison import compared, environment_changes,
 from pytest_modelviz.storage.baseline_files import Stored
 from pytest_modelviz.storage.names import safe
 from pytest_modelviz.text.printable import as_one_word, printable, printable_lines
+from pytest_modelviz.text.side_by_side import cut_short, without_middle
 from pytest_modelviz.views.stored import StoredView, stored_view
 
-_LONGEST_REASON = 200  # letters of an error
+_LONGEST_REASON, _LONGEST_SENTENCE, _LONGEST_NAME = (
+    200,
+    1000,
+    100,
+)  # letters of an error, of all that is said, of a view
+_DEVICES = re.compile(r"[a-z]{1,20}(:\d{1,4})?(,[a-z]{1,20}(:\d{1,4})?){0,16}")  # as environments state them
 _EARLIER = (UnstatedFinding, FormerSketchFinding, UnrecordedPartsFinding)  # what they match with
 _OF_TWO_VERSIONS = (
     "not compared, the two were recorded by different versions of pytest-modelviz, which do not record the same: run "
@@ -199,17 +206,19 @@ class ChangeEvaluator:
 
     def _plain(self, pair: Pair, change: Change, text: str, capture: Capture | None = None) -> BaselineChange:
         """A change of which there is one sentence to say."""
-        message = printable_lines(printable(f"{as_one_word(_label(pair.current))}: {text}"))
+        said = without_middle(text, _LONGEST_SENTENCE)
+        message = printable_lines(printable(f"{as_one_word(_label(pair.current))}: {said}"))
         return BaselineChange(change, replace(self._result(pair, change, capture), message=message))
 
     def _result(self, pair: Pair, change: Change, capture: Capture | None) -> CheckResult:
         current = pair.current
+        device = "cpu" if capture is None else capture.environment.get("device", "cpu")
         return CheckResult(
             nodeid=current.nodeid,
-            view=current.view,
+            view=cut_short(current.view, _LONGEST_NAME),
             name=_label(current),
             status=_STATUSES[change],
-            device="cpu" if capture is None else capture.environment.get("device", "cpu"),
+            device=device if _DEVICES.fullmatch(device) else "unknown",
             baseline=self.before.display_path((pair.before or current).stem),
             compared_with=self.after.display_path((pair.after or current).stem),
         )

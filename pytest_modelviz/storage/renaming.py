@@ -14,7 +14,9 @@ from pathlib import Path
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.storage.names import Location, has_clean_path
 from pytest_modelviz.text.printable import command_line
+from pytest_modelviz.text.side_by_side import without_middle
 
+_LONGEST_ID = 2000  # letters of a test's id that a command names
 _OPTIONS_OF_MV = ("--rootdir", "--baseline-dir")
 # a word as `quoted` writes it
 _SHELL_WORD = re.compile(r"""(?:\$'(?:\\.|[^'\\])*'|'[^']*'|"[^"]*"|[^\s'"])+""")
@@ -159,7 +161,9 @@ def foreign_reason(
 
     `is_there` says that the function of the test that it belongs to is still there, None that it may be.
     """
-    reason = f"it belongs to another test, {owner!r}"
+    reason = f"it belongs to another test, {without_middle(owner, _LONGEST_ID)!r}"
+    if len(owner) > _LONGEST_ID:
+        return reason
     if not has_clean_path(owner):
         return reason
     moved = f"if that one is called {nodeid!r} now: "

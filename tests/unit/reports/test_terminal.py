@@ -164,6 +164,14 @@ def test_what_needs_no_words_has_none():
         assert explain(drift(status=status)) == ""
 
 
+def test_a_reason_that_quotes_a_file_fills_no_page():
+    reason = f"it belongs to another check, '{'x' * 1_000_000}' of somebody"
+    said = explain(drift(status=Status.UNREADABLE), reason=reason, commands=("t.py::test", ""))
+    assert "cannot be read: it belongs to another check, 'xxx" in said
+    assert "xxx' of somebody (1000043 letters)\n" in said
+    assert len(said) < 11_000
+
+
 def test_amounts():
     assert amount(None, 1e-4) == "no single number: the evidence says what differs"
     assert amount(0.5, 0.0) == "0.5, no difference is allowed"

@@ -176,6 +176,16 @@ class TestOtherChecks:
         (line,) = listed_lines([change])
         assert line.startswith(f"renamed    {B}  n  (was {A})  changed float32_precision: - -> bf16, device: cpu -> ")
 
+    def test_no_view_or_device_fills_a_page(self, sides, summaries):
+        endless = "V" * 100_000
+        around = {**summaries[0].environment, "device": f"cpu, approved by all {endless}"}
+        sides.put(sides.old, summaries[0])
+        sides.put(sides.new, replace(summaries[0], view=endless, environment=around))
+        result = sides.change().result
+        assert (result.device, len(result.view)) == ("unknown", 100)
+        assert "recorded by other views, 'model_summary' in " in result.message
+        assert len(result.message) < 1200
+
     @pytest.mark.parametrize("nodeid", [A, B])
     def test_no_environment_hides_what_decides_about_numbers(self, sides, summaries, nodeid):
         """The newer baseline may state anything, too: only a little of that is printed, and last."""

@@ -120,6 +120,13 @@ class TestNames:
     def test_no_command_moves_an_id_that_is_spelled_otherwise(self):
         assert foreign_reason("a/../b.py::t", "c.py::t") == "it belongs to another test, 'a/../b.py::t'"
 
+    def test_no_command_names_an_id_that_fills_a_page(self):
+        said = foreign_reason(f"a.py::t[{'x' * 1_000_000}]", "c.py::t")
+        assert said.startswith("it belongs to another test, 'a.py::t[xxx")
+        assert "modelviz mv" not in said
+        assert "modelviz mv" in foreign_reason(f"a.py::t[{'x' * 1000}]", "c.py::t")
+        assert len(said) < 2200
+
     def test_a_file_goes_into_a_folder_as_with_mv(self, tmp_path):
         (tmp_path / "spec").mkdir()
         assert renamed("tests/test_ab.py", "spec", tmp_path) == {"tests/test_ab.py::test_x": "spec/test_ab.py::test_x"}
