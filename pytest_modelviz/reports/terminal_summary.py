@@ -8,7 +8,7 @@ from pytest_modelviz.records.group import drift_groups
 from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.reports.groups import group_lines, groups_worth_telling
 from pytest_modelviz.storage.definitions import function_of
-from pytest_modelviz.storage.renaming import move_command
+from pytest_modelviz.storage.renaming import LONGEST_ID, move_command
 from pytest_modelviz.text.counts import counted, cut
 from pytest_modelviz.text.printable import as_one_word, printable, quoted
 
@@ -113,6 +113,8 @@ def rename_hint(orphan: OrphanRecord, review: str, *, whole_file: bool = False, 
         return ""
     is_there = orphan.function_is_there
     is_elsewhere = "[" not in old or not orphan.function_was_collected
+    if len(old) > LONGEST_ID:
+        return f"is it now {printable(as_one_word(new))}?"
     if is_there and (not is_own or (is_elsewhere and function_of(old) != function_of(new))):
         return f"is it now {printable(as_one_word(new))}?"  # a move would take along what the function has now
     command = move_command(old, new, whole_file=whole_file, only_parameters=is_there, options=review)

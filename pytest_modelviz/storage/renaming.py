@@ -16,7 +16,7 @@ from pytest_modelviz.storage.names import Location, has_clean_path
 from pytest_modelviz.text.printable import command_line
 from pytest_modelviz.text.side_by_side import without_middle
 
-_LONGEST_ID = 2000  # letters of a test's id that a command names
+LONGEST_ID = 2000  # letters of a test's id that a command names
 _OPTIONS_OF_MV = ("--rootdir", "--baseline-dir")
 # a word as `quoted` writes it
 _SHELL_WORD = re.compile(r"""(?:\$'(?:\\.|[^'\\])*'|'[^']*'|"[^"]*"|[^\s'"])+""")
@@ -161,8 +161,8 @@ def foreign_reason(
 
     `is_there` says that the function of the test that it belongs to is still there, None that it may be.
     """
-    reason = f"it belongs to another test, {without_middle(owner, _LONGEST_ID)!r}"
-    if len(owner) > _LONGEST_ID:
+    reason = f"it belongs to another test, {without_middle(owner, LONGEST_ID)!r}"
+    if len(owner) > LONGEST_ID:
         return reason
     if not has_clean_path(owner):
         return reason

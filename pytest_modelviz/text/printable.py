@@ -12,10 +12,13 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, overload
 
+from pytest_modelviz.text.side_by_side import without_middle
+
 # What CI systems obey in the output of a job: `::error::` at the start of a line (GitHub), the others anywhere in it
 # (GitHub's older form, Azure Pipelines, TeamCity).
 _WORKFLOW_COMMAND = re.compile(r"^(\s*):(?=:)|#(?=#(?:\[|vso\[|teamcity\[))", re.IGNORECASE)
 _SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\", "'": "\\'"}
+_LONGEST_WORD = 2000  # letters of a name or an id
 _BYTES = range(0xDC80, 0xDD00)  # how Python spells the bytes of a file name that are no UTF-8
 
 
@@ -93,7 +96,11 @@ def quoted(word: str) -> str:
 
 
 def as_one_word(text: str) -> str:
-    """A text that is one word, else the text quoted: so it cannot pass for a sentence or a command of ours."""
+    """A text that is one word, else the text quoted: so it cannot pass for a sentence or a command of ours.
+
+    One that would fill a page loses its middle.
+    """
+    text = without_middle(text, _LONGEST_WORD)
     return text if text.split() == [text] else quoted(text)
 
 

@@ -172,6 +172,17 @@ def test_a_reason_that_quotes_a_file_fills_no_page():
     assert len(said) < 11_000
 
 
+def test_an_orphan_whose_name_would_fill_pages_has_a_short_line_and_no_command():
+    orphan = OrphanRecord(f"t.py::a[{'x' * 1_000_000}]", "v", "n", None, "b", None, None, renamed_to="t.py::b")
+    totals = dict.fromkeys(Status, 0)
+    lines = [line for line, _ in summary_lines(TerminalSummary(totals, orphans=(orphan,)))]
+    (line,) = (line for line in lines if "t.py::a[" in line)
+    assert line.endswith("is it now t.py::b?")
+    assert len(line) < 2200
+    short = dataclasses.replace(orphan, nodeid="t.py::a")
+    assert any("modelviz mv" in line for line, _ in summary_lines(TerminalSummary(totals, orphans=(short,))))
+
+
 def test_amounts():
     assert amount(None, 1e-4) == "no single number: the evidence says what differs"
     assert amount(0.5, 0.0) == "0.5, no difference is allowed"
