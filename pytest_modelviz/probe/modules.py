@@ -1,6 +1,7 @@
 """The contents of a model, without a pass: names, classes, parameters and buffers, ties."""
 
 import functools
+import itertools
 from collections.abc import Hashable, Iterator
 from typing import cast
 
@@ -21,7 +22,9 @@ _WRAPPERS = {
     "FullyShardedDataParallel": "_fsdp_wrapped_module",
     "CheckpointWrapper": "_checkpoint_wrapped_module",
 }
-OWN_OF_MODULE = frozenset(torch.nn.Module().__dict__)  # the attributes that every module has
+_OWN_IN_ORDER = tuple(torch.nn.Module().__dict__)
+OWN_OF_MODULE = frozenset(_OWN_IN_ORDER)  # the attributes that every module has
+ATOMS = frozenset({bool, int, float, complex, str, bytes, type(None)})  # types of values that hold no others
 
 
 def unwrap(module: torch.nn.Module) -> torch.nn.Module:
@@ -67,9 +70,9 @@ def _all_names(model: torch.nn.Module) -> list[tuple[str, torch.nn.Module, bool]
         named.append((name, module, is_first))
         if is_first:
             visited.add(id(module))
-            prefix = f"{name}." if name else ""
-            children = [(prefix + local, child) for local, child in child_table(module).items() if child is not None]
-            waiting += reversed(children)
+            if table := child_table(module):
+                prefix = f"{name}." if name else ""
+                waiting += reversed([(prefix + local, child) for local, child in table.items() if child is not None])
     return named
 
 
@@ -83,7 +86,8 @@ def all_modules(model: torch.nn.Module) -> list[torch.nn.Module]:
         if id(module) not in visited:
             visited.add(id(module))
             found.append(module)
-            waiting += reversed([child for child in child_table(module).values() if child is not None])
+            if children := child_table(module):
+                waiting += reversed([child for child in children.values() if child is not None])
     return found
 
 
@@ -118,6 +122,33 @@ def _is_of_torch(value: object) -> bool:
     return str(home).startswith("torch.")
 
 
+def own_attributes(module: torch.nn.Module) -> dict[str, object]:
+    """The attributes that a module has beside those of every module, in the order in which they were set.
+
+    Example:
+        >>> own_attributes(torch.nn.Dropout(0.5))
+        {'p': 0.5, 'inplace': False}
+
+    """
+    attributes = vars(module)
+    names = tuple(attributes)
+    if names[: len(_OWN_IN_ORDER)] == _OWN_IN_ORDER:  # as where a class calls `super().__init__()` first
+        return {name: attributes[name] for name in names[len(_OWN_IN_ORDER) :]}
+    return {name: value for name, value in attributes.items() if name not in OWN_OF_MODULE}
+
+
+def is_simple(value: object) -> bool:
+    """Whether a value is an atom or a tuple of atoms, as most attributes of modules are."""
+    return type(value) in ATOMS or (type(value) is tuple and ATOMS.issuperset(map(type, value)))
+
+
+def holding_attributes(module: torch.nn.Module) -> list[tuple[str, object]]:
+    """(name, value) of a module's own attributes that may hold further values; none of a scripted module."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return []
+    return [(name, value) for name, value in own_attributes(module).items() if not is_simple(value)]
+
+
 def own_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield (name, tensor) for a module's own parameters and buffers, without its children's."""
     for table in (parameter_table(module), buffer_table(module)):
@@ -132,11 +163,7 @@ def unsaved_buffers(module: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
 
 def loose_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield (name with `ATTRIBUTE_SUFFIX`, tensor) for tensors in plain attributes and in lists and dicts there."""
-    if isinstance(module, torch.jit.ScriptModule):
-        return
-    for name, value in vars(module).items():
-        if name in OWN_OF_MODULE:
-            continue
+    for name, value in holding_attributes(module):
         if isinstance(value, torch.Tensor):
             yield f"{name}{ATTRIBUTE_SUFFIX}", value
         elif isinstance(value, (list, tuple, dict)):
@@ -201,14 +228,14 @@ def tensors_without_names(model: torch.nn.Module) -> tuple[list[torch.Tensor], l
         for buffer in buffer_table(module).values():
             if buffer is not None and id(buffer) not in parameters:
                 buffers.setdefault(id(buffer), buffer)
-        waiting += reversed([child for child in child_table(module).values() if child is not None])
+        if children := child_table(module):
+            waiting += reversed([child for child in children.values() if child is not None])
     return list(parameters.values()), list(buffers.values())
 
 
 def all_tensors(model: torch.nn.Module) -> Iterator[torch.Tensor]:
-    """Yield the parameters and then the buffers of a model, shared ones once."""
-    for found in tensors_without_names(model):
-        yield from found
+    """The parameters and then the buffers of a model, shared ones once."""
+    return itertools.chain(*tensors_without_names(model))
 
 
 def tie_groups(model: torch.nn.Module) -> tuple[tuple[str, ...], ...]:

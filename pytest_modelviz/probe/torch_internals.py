@@ -100,7 +100,12 @@ def packed_state(value: object) -> object:
 
 def storage_key(tensor: torch.Tensor) -> int:
     """A key that is equal for tensors that share their memory."""
-    return int(tensor.untyped_storage()._cdata)
+    return key_of(tensor.untyped_storage())
+
+
+def key_of(storage: torch.UntypedStorage) -> int:
+    """A key that is equal for two objects that stand for the same memory."""
+    return int(storage._cdata)
 
 
 def coordinates(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
