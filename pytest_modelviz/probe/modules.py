@@ -149,15 +149,17 @@ def holding_attributes(module: torch.nn.Module) -> list[tuple[str, object]]:
     return [(name, value) for name, value in own_attributes(module).items() if not is_simple(value)]
 
 
-def own_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield (name, tensor) for a module's own parameters and buffers, without its children's."""
-    for table in (parameter_table(module), buffer_table(module)):
-        yield from ((name, tensor) for name, tensor in table.items() if tensor is not None)
+def own_tensors(module: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
+    """(name, tensor) of a module's own parameters and buffers, without its children's."""
+    tables = [table for table in (parameter_table(module), buffer_table(module)) if table]
+    return [(name, tensor) for table in tables for name, tensor in table.items() if tensor is not None]
 
 
 def unsaved_buffers(module: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
     """(name, buffer) of the buffers that are in no state dict."""
     names = internals.unsaved_buffer_names(module)
+    if not names:
+        return []
     return [(name, buffer) for name, buffer in buffer_table(module).items() if name in names and buffer is not None]
 
 
@@ -184,12 +186,11 @@ def packed_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]
 
 def opaque_modules(model: torch.nn.Module) -> list[str]:
     """Names of the outermost TorchScript modules: calls inside of them cannot be observed."""
-    scripted: list[str] = []
-    for name, module in observed_modules(model):
-        inside = any(not outer or name.startswith(f"{outer}.") for outer in scripted)
-        if isinstance(module, torch.jit.ScriptModule) and not inside:
-            scripted.append(name)
-    return scripted
+    outermost: list[str] = []
+    for name in [name for name, module in observed_modules(model) if isinstance(module, torch.jit.ScriptModule)]:
+        if not any(not outer or name.startswith(f"{outer}.") for outer in outermost):
+            outermost.append(name)
+    return outermost
 
 
 def parameters_and_buffers(model: torch.nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:

@@ -90,6 +90,7 @@ class PassRecorder:
         self._running: tuple[int, int, type[torch.nn.Module]] | None = None  # module, its wrapper, class of __call__
         self._root_autocast: str | None = None
         self._observers = tuple(observers)
+        self._entering = [o.enter for o in observers if type(o).enter is not CallObserver.enter]
         self._thread = threading.get_ident()
         self._depth = 0
         self._counts: dict[str, int] = {}
@@ -170,7 +171,7 @@ class PassRecorder:
         prefix, arguments = call.key, _name_arguments(self._parameters_of(module), args, kwargs)
         call.inputs = inputs = self._leaves.record(arguments, f"{prefix}<", are_given=True)
         watched = WatchedArguments(arguments) if not self._depth and self._leaves.records_numbers else None
-        autocast = _autocast()
+        autocast = _autocast() if is_any_autocast_enabled() else ""
         if self._depth == 0:
             self._root_autocast = autocast
         elif autocast != self._root_autocast:  # the caller's code has changed it
@@ -178,8 +179,8 @@ class PassRecorder:
         self.calls.append(call)
         for local, tensor in self._lent.borrowed(module):
             self._lent.add(call, module, local, Leaf(self._leaves.key(tensor, f"{prefix}<{local}")))
-        for observer in self._observers:
-            observer.enter(call)
+        for enter in self._entering:
+            enter(call)
         self._depth += 1
         try:
             output = original(*args, **kwargs)
@@ -243,9 +244,7 @@ def _set_call(base: Any, function: Operator) -> None:  # a type checker forbids 
 
 
 def _autocast() -> str:
-    """The devices and dtypes of autocast as a text, empty where it is off."""
-    if not is_any_autocast_enabled():
-        return ""
+    """The devices and dtypes of autocast, which is on, as a text."""
     kinds = [kind for kind in ("cpu", "cuda") if torch.is_autocast_enabled(kind)]
     return ", ".join(f"{kind} {torch.get_autocast_dtype(kind)}" for kind in kinds) or "other devices"
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from pytest_modelviz.probe.count_sketch import row_adder, sketch_rows
+from pytest_modelviz.probe.count_sketch import row_adder, single_sketch, sketch_rows
 from pytest_modelviz.probe.fingerprints import (
     WIDE_INTEGERS,
     component_fingerprints,
@@ -18,6 +18,7 @@ from pytest_modelviz.probe.fingerprints import (
 )
 from pytest_modelviz.probe.plain_numbers import (
     ARITHMETIC,
+    PLAIN_TENSORS,
     arithmetic_dtype,
     dtype_name,
     flat_numbers,
@@ -56,12 +57,12 @@ def record_tensor(tensor: torch.Tensor, width: int = ACTIVATION_WIDTH, *, mean: 
     """
     if tensor.is_meta or is_inside_transform(tensor):
         return record_shape(tensor)  # inside vmap or grad no values can be read
-    plain = is_plain_type(tensor)
+    plain = type(tensor) in PLAIN_TENSORS
     try:
         # Modes that observe the model must not see this arithmetic.
         with without_dispatch_modes() if plain else contextlib.nullcontext():
             if plain and tensor.dtype in _FLOATS and tensor.layout == torch.strided and not tensor.is_nested:
-                ordinary = _record_ordinary(tensor.detach(), width, mean)
+                ordinary = _record_ordinary(tensor.detach() if tensor.requires_grad else tensor, width, mean)
                 if ordinary is not None:
                     return ordinary
             return _record(tensor.detach(), width, mean, plain)
@@ -75,10 +76,10 @@ def _record_ordinary(tensor: torch.Tensor, width: int, mean: bool) -> TensorReco
     """What `_record` makes of most tensors, in a third of its time; None where that has to look more closely."""
     values = flat_numbers(tensor)
     count = values.numel()
-    sketches = sketch_rows(values, width).cpu()
-    if sketches.shape[0] > 1:
+    sums = single_sketch(values, width)
+    if sums is None:
         return None
-    sums = sketches[0] if count > width else sketches[0].clone()  # it is the tensor, which may be written into later
+    sums = sums.cpu() if count > width else sums.clone().cpu()  # it is the tensor, which may be written into later
     record = ordinary_record(sums, dtype_name(tensor.dtype), tuple(tensor.shape), count)
     return replace(record, mean=float(values.sum()) / count) if mean and record is not None else record
 
@@ -106,10 +107,8 @@ def sums_on_device(tensor: torch.Tensor, width: int) -> torch.Tensor | None:
         return None
     with without_dispatch_modes():
         values = flat_numbers(tensor.detach())
-        sketches = sketch_rows(values, width)
-        if sketches.shape[0] > 1:
-            return None
-        return sketches[0] if values.numel() > width else sketches[0].clone()
+        sums = single_sketch(values, width)
+        return sums.clone() if sums is not None and values.numel() <= width else sums
 
 
 def on_host(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
@@ -194,9 +193,9 @@ def record_together(tensors: Iterable[torch.Tensor], width: int) -> dict[int, Te
     """
     groups: dict[tuple[int, torch.dtype, torch.device], list[torch.Tensor]] = {}
     for tensor in tensors:
-        plain = is_plain_type(tensor) and tensor.layout == torch.strided and not (tensor.is_meta or tensor.is_nested)
-        if plain and tensor.dtype in ARITHMETIC and 0 < tensor.numel() <= _LARGEST_GROUPED:
-            groups.setdefault((tensor.numel(), tensor.dtype, tensor.device), []).append(tensor)
+        count = tensor.numel() if is_plain_type(tensor) and tensor.layout == torch.strided else 0
+        if 0 < count <= _LARGEST_GROUPED and tensor.dtype in ARITHMETIC and not (tensor.is_meta or tensor.is_nested):
+            groups.setdefault((count, tensor.dtype, tensor.device), []).append(tensor)
     records = {}
     with torch.no_grad(), without_dispatch_modes():
         stacks = [torch.stack([tensor.reshape(-1) for tensor in group]) for group in groups.values()]
@@ -211,10 +210,13 @@ def record_together(tensors: Iterable[torch.Tensor], width: int) -> dict[int, Te
             sketches = rows.numpy()
             finite = np.isfinite(sketches).all(axis=1)
             for at, (tensor, sketch, is_finite) in enumerate(zip(group, sketches, finite, strict=True)):
-                if is_finite:
-                    digits = digit_fingerprints(stack[at]) if tensor.dtype in WIDE_INTEGERS else {}
-                    digits = {kind: own for kind, own in digits.items() if kind == INTEGERS}
-                    records[id(tensor)] = TensorRecord(dtype_name(tensor.dtype), _shape(tensor), sketch, digits)
+                if not is_finite:
+                    continue
+                digits: dict[str, tuple[int, int]] = {}
+                if tensor.dtype in WIDE_INTEGERS:
+                    own = digit_fingerprints(stack[at])
+                    digits = {INTEGERS: own[INTEGERS]} if INTEGERS in own else {}
+                records[id(tensor)] = TensorRecord(dtype_name(tensor.dtype), tuple(tensor.shape), sketch, digits)
     return records
 
 

@@ -98,14 +98,13 @@ def packed_state(value: object) -> object:
     return None if state is None else cast("object", state())
 
 
+# A key of a storage that is equal for two objects that stand for the same memory.
+key_of: Callable[[torch.UntypedStorage], int] = operator.attrgetter("_cdata")
+
+
 def storage_key(tensor: torch.Tensor) -> int:
     """A key that is equal for tensors that share their memory."""
     return key_of(tensor.untyped_storage())
-
-
-def key_of(storage: torch.UntypedStorage) -> int:
-    """A key that is equal for two objects that stand for the same memory."""
-    return int(storage._cdata)
 
 
 def coordinates(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -187,14 +186,12 @@ def without_function_modes() -> contextlib.AbstractContextManager[None]:
     return torch._C.DisableTorchFunction()
 
 
-def is_inside_transform(tensor: torch.Tensor) -> bool:
-    """Whether a tensor is a wrapper of `vmap` or `grad`, whose values cannot be read."""
-    return functorch.is_functorch_wrapped_tensor(tensor)
+# Whether a tensor is a wrapper of `vmap` or `grad`, whose values cannot be read.
+is_inside_transform: Callable[[torch.Tensor], bool] = functorch.is_functorch_wrapped_tensor
 
 
-def is_any_autocast_enabled() -> bool:
-    """Whether autocast is on for any device."""
-    return torch._C._is_any_autocast_enabled()
+# Whether autocast is on for any device.
+is_any_autocast_enabled: Callable[[], bool] = torch._C._is_any_autocast_enabled
 
 
 def mode_stack(kind: str) -> list[Callable[..., Any]]:
