@@ -20,7 +20,7 @@ from pytest_modelviz.compare.bracketed import in_one_order
 from pytest_modelviz.compare.ignored import lasting_config
 from pytest_modelviz.compare.shared_objects import object_text, settings_by_attribute
 from pytest_modelviz.compare.volatile import is_machinery, is_volatile, lasting, normalised
-from pytest_modelviz.probe.modules import OWN_OF_MODULE, class_name, is_simple, observed_modules, own_attributes
+from pytest_modelviz.probe.modules import OWN_OF_MODULE, class_name, holding, observed_modules, own_attributes
 from pytest_modelviz.probe.nested_values import plain_text
 from pytest_modelviz.records.structure import ModuleRecord
 from pytest_modelviz.text.side_by_side import split_path
@@ -43,15 +43,18 @@ def configuration(module: torch.nn.Module) -> dict[str, str]:
         '0.5'
 
     """
+    return _configuration(module, own_attributes(module))
+
+
+def _configuration(module: torch.nn.Module, attributes: Mapping[str, object]) -> dict[str, str]:
     config: dict[str, str] = {}
-    attributes = own_attributes(module)
     try:
         config["extra_repr"] = _mask_tensors(plain_text(module.extra_repr()))
         if type(module).__repr__ is not torch.nn.Module.__repr__ and not any(module.children()):
             config["repr"] = _mask_tensors(plain_text(repr(module)))
     except Exception as error:  # from a user's code: it must not end the check
         config.setdefault("extra_repr", f"<raised {type(error).__name__}>")
-    if not all(map(is_simple, attributes.values())):
+    if holding(attributes):
         return lasting_config(_with_attributes(config, attributes))
     # modules of equal attributes have equal texts; what is written alike is of the same type
     key = (tuple(config.items()), tuple(attributes), repr([*attributes.values()]))
@@ -164,9 +167,10 @@ class Describer:
             weights: its own parameters and buffers: local name -> the name that they are recorded under.
 
         """
-        config = configuration(module)
-        for name, value in own_attributes(module).items():
-            if name not in config and not is_simple(value) and name != "forward" and not is_volatile(name):
+        attributes = own_attributes(module)
+        config = _configuration(module, attributes)
+        for name, value in holding(attributes):
+            if name not in config and name != "forward" and not is_volatile(name):
                 self._add_object(config, name, value)
         kind = type(module)
         if kind not in self._signatures:

@@ -12,7 +12,13 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.containers import modules_in, with_items
 from pytest_modelviz.probe.eager import eager
 from pytest_modelviz.probe.module_state import NestedState
-from pytest_modelviz.probe.modules import all_modules, all_tensors, parameters_and_buffers, tensors_without_names
+from pytest_modelviz.probe.modules import (
+    all_modules,
+    all_tensors,
+    parameters_and_buffers,
+    tensors_without_names,
+    uninitialised,
+)
 from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.process import modes_untouched
 from pytest_modelviz.probe.purity import untouched
@@ -143,8 +149,8 @@ def prepared(model: torch.nn.Module, input_data: ModelInput, *, grad: bool = Fal
             "model.to_empty(device='cpu') and load its weights (model_summary and model_graph can do without)"
         )
     with untouched(model, input_data), torch.inference_mode(False), torch.set_grad_enabled(grad), eager():
-        if input_data is not None and any(map(torch.nn.parameter.is_lazy, (*parameters, *buffers))):
-            model = _materialised(model, input_data)
+        if input_data is not None and (lazy := uninitialised((*parameters, *buffers))):
+            model = _materialised(model, input_data, lazy)
         if grad and any(tensor.is_inference() for tensor in tensors_without_names(model)[0]):
             model = copy_model(model)  # tensors made in inference mode cannot take part in a backward pass
         with contextlib.suppress(NotImplementedError):  # a module from torch.export has the mode it was exported in
@@ -153,14 +159,13 @@ def prepared(model: torch.nn.Module, input_data: ModelInput, *, grad: bool = Fal
         yield compiled_from(model)
 
 
-def _materialised(model: torch.nn.Module, input_data: ModelInput) -> torch.nn.Module:
-    uninitialised = [tensor for tensor in all_tensors(model) if torch.nn.parameter.is_lazy(tensor)]
+def _materialised(model: torch.nn.Module, input_data: ModelInput, lazy: list[torch.Tensor]) -> torch.nn.Module:
     # `deepcopy` cannot copy them
     copies = {
         id(t): cast("Callable[..., torch.Tensor]", type(t))(
             requires_grad=t.requires_grad, device=t.device, dtype=t.dtype
         )
-        for t in uninitialised
+        for t in lazy
     }
     model = copy_model(model, copies)
     with torch.no_grad():

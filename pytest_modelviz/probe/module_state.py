@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from pytest_modelviz.probe.modules import ATOMS, holding_attributes, is_simple
+from pytest_modelviz.probe.modules import ATOMS, holding_attributes
 from pytest_modelviz.probe.restoring import restore_attributes, restore_container
 
 _UNINTERESTING = (str, bytes, int, float, complex, type(None), type, types.FunctionType, types.MethodType)
@@ -71,7 +71,7 @@ class NestedState:
         for depth in range(4):
             inner: list[object] = []
             for value in values:
-                if not (is_simple(value) or isinstance(value, _UNINTERESTING) or id(value) in self._known):
+                if not (type(value) in ATOMS or isinstance(value, _UNINTERESTING) or id(value) in self._known):
                     inner += self._record(value, depth)
             if not inner:
                 return

@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import cast
 
 import torch
@@ -23,6 +23,7 @@ _WRAPPERS = {
     "CheckpointWrapper": "_checkpoint_wrapped_module",
 }
 _OWN_IN_ORDER = tuple(torch.nn.Module().__dict__)
+_INITIALISED = (torch.Tensor, torch.nn.Parameter)  # classes of tensors that are not lazy
 OWN_OF_MODULE = frozenset(_OWN_IN_ORDER)  # the attributes that every module has
 ATOMS = frozenset({bool, int, float, complex, str, bytes, type(None)})  # types of values that hold no others
 
@@ -131,22 +132,26 @@ def own_attributes(module: torch.nn.Module) -> dict[str, object]:
 
     """
     attributes = vars(module)
+    if len(attributes) == len(_OWN_IN_ORDER) and attributes.keys() == OWN_OF_MODULE:
+        return {}
     names = tuple(attributes)
     if names[: len(_OWN_IN_ORDER)] == _OWN_IN_ORDER:  # as where a class calls `super().__init__()` first
         return {name: attributes[name] for name in names[len(_OWN_IN_ORDER) :]}
     return {name: value for name, value in attributes.items() if name not in OWN_OF_MODULE}
 
 
-def is_simple(value: object) -> bool:
-    """Whether a value is an atom or a tuple of atoms, as most attributes of modules are."""
-    return type(value) in ATOMS or (type(value) is tuple and ATOMS.issuperset(map(type, value)))
+def holding(attributes: Mapping[str, object]) -> list[tuple[str, object]]:
+    """(name, value) of those attributes that may hold further values: most are atoms, or tuples of atoms."""
+    return [
+        (name, value)
+        for name, value in attributes.items()
+        if type(value) not in ATOMS and not (type(value) is tuple and ATOMS.issuperset(map(type, value)))
+    ]
 
 
 def holding_attributes(module: torch.nn.Module) -> list[tuple[str, object]]:
-    """(name, value) of a module's own attributes that may hold further values; none of a scripted module."""
-    if isinstance(module, torch.jit.ScriptModule):
-        return []
-    return [(name, value) for name, value in own_attributes(module).items() if not is_simple(value)]
+    """The same of a module's own attributes; none of a scripted module."""
+    return [] if isinstance(module, torch.jit.ScriptModule) else holding(own_attributes(module))
 
 
 def own_tensors(module: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
@@ -174,9 +179,14 @@ def loose_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]
                     yield f"{name}[{key!r}]{ATTRIBUTE_SUFFIX}", item
 
 
+def is_of_quantised(module: torch.nn.Module) -> bool:
+    """Whether a module is one of torch's quantised ones."""
+    return type(module).__module__.startswith("torch.ao.nn.")
+
+
 def packed_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield (name, tensor) for weight and bias of torch's quantised modules, which hold them packed."""
-    if type(module).__module__.startswith("torch.ao.nn."):
+    if is_of_quantised(module):
         for name in ("weight", "bias"):
             method = getattr(module, name, None)
             value = method() if callable(method) else None
@@ -232,6 +242,11 @@ def tensors_without_names(model: torch.nn.Module) -> tuple[list[torch.Tensor], l
         if children := child_table(module):
             waiting += reversed([child for child in children.values() if child is not None])
     return list(parameters.values()), list(buffers.values())
+
+
+def uninitialised(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+    """Those tensors that lazy modules have yet to make."""
+    return [t for t in tensors if type(t) not in _INITIALISED and torch.nn.parameter.is_lazy(t)]
 
 
 def all_tensors(model: torch.nn.Module) -> Iterator[torch.Tensor]:

@@ -84,7 +84,7 @@ class PassRecorder:
     ) -> None:
         named = list(observed_modules(model))
         self._names = {id(module): name for name, module in named}
-        compiled = [module for module in model.modules() if type(module).__name__ == "OptimizedModule"]
+        compiled = [module for module in modules.all_modules(model) if type(module).__name__ == "OptimizedModule"]
         self._wrapped = {id(wrapper): modules.unwrap(wrapper) for wrapper in compiled}
         self._observed = [module for _, module in named]
         self._running: tuple[int, int, type[torch.nn.Module]] | None = None  # module, its wrapper, class of __call__

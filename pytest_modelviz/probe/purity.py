@@ -16,7 +16,7 @@ import torch
 from pytest_modelviz.probe import torch_internals as internals
 from pytest_modelviz.probe.context_stacks import DISPATCH_MODES
 from pytest_modelviz.probe.module_state import ModuleState, NestedState
-from pytest_modelviz.probe.modules import tensors_without_names
+from pytest_modelviz.probe.modules import all_modules, tensors_without_names, uninitialised
 from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.process import process_untouched
 from pytest_modelviz.probe.restoring import Step
@@ -40,7 +40,7 @@ def untouched(model: torch.nn.Module, input_data: object = None) -> Iterator[Non
         ...     model.eval()(image)
 
     """
-    inner = NestedState(list(model.modules()))
+    inner = NestedState(all_modules(model))
     modules = [(module, ModuleState(module)) for module in inner.modules]
     parameters, buffers = tensors_without_names(model)
     for module in inner.hidden:
@@ -50,7 +50,8 @@ def untouched(model: torch.nn.Module, input_data: object = None) -> Iterator[Non
     protected = list({id(tensor): tensor for tensor in candidates}.values())
     gradients = [tensor.grad for tensor in protected if tensor.is_leaf and tensor.grad is not None]
     states = [TensorState(tensor) for tensor in protected]
-    values = _BufferValues([buffer for buffer in buffers if not torch.nn.parameter.is_lazy(buffer)])
+    lazy = set(map(id, uninitialised(buffers)))
+    values = _BufferValues([buffer for buffer in buffers if id(buffer) not in lazy])
     writes = _SaveBeforeWrite([*protected, *gradients])
     # attributes before the memory that tensors view, and that before the values in it
     steps: list[Step] = [(f"attributes of {type(module).__name__}", state.restore) for module, state in modules]
@@ -132,7 +133,11 @@ class _SaveBeforeWrite(TorchDispatchMode):
         super().__exit__(*raised)  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, op: Operator, types: object, args: Args = (), kwargs: Kwargs | None = None) -> object:
-        if _mutated_arguments(op):
+        try:
+            is_writing = internals.is_mutable(op)
+        except AttributeError:  # what takes functions has no schema
+            is_writing = False
+        if is_writing:
             for tensor in written_tensors(op, args, kwargs or {}):
                 self._save(tensor)
         return op(*args, **kwargs) if kwargs else op(*args)

@@ -93,13 +93,8 @@ def packed_tensors_of(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tens
 
 def needs_engine(model: torch.nn.Module) -> bool:
     """Whether a model holds anything that torch packs for an engine of quantised layers."""
-    return any(
-        True
-        for module in all_modules(model)
-        for name, value in holding_attributes(module)
-        if isinstance(value, _MAY_BE_PACKED)
-        for _ in _packed_in(value, name)
-    )
+    held = (pair for module in all_modules(model) for pair in holding_attributes(module))
+    return any(True for name, value in held if isinstance(value, _MAY_BE_PACKED) for _ in _packed_in(value, name))
 
 
 def with_exact_integers(record: TensorRecord, tensor: torch.Tensor) -> TensorRecord:

@@ -69,7 +69,9 @@ class TensorState:
                 setattr(tensor, name, hooks)
             if hooks is not None:
                 restore_container(hooks, contents)
-        restore_attributes(vars(tensor), self._attributes)
+        current = vars(tensor)
+        if current or self._attributes:
+            restore_attributes(current, self._attributes)
 
     def _restore_grad(self) -> None:
         if self._grad_state is not None:

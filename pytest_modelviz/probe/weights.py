@@ -6,7 +6,14 @@ from collections.abc import Iterable, Mapping
 
 import torch
 
-from pytest_modelviz.probe.modules import loose_tensors, own_tensors, packed_tensors, qualified_name
+from pytest_modelviz.probe.modules import (
+    holding_attributes,
+    is_of_quantised,
+    loose_tensors,
+    own_tensors,
+    packed_tensors,
+    qualified_name,
+)
 from pytest_modelviz.probe.purity import value_at_entry
 from pytest_modelviz.probe.quantised import packed_tensors_of, quantised_values, with_exact_integers
 from pytest_modelviz.probe.sketch import record_tensor, record_together
@@ -51,7 +58,9 @@ class Weights:
             own = self._names[id(module)] = {}
             if width is None:
                 continue
-            held = (*own_tensors(module), *packed_tensors(module), *packed_tensors_of(module), *loose_tensors(module))
+            held = own_tensors(module)
+            if holding_attributes(module) or is_of_quantised(module):
+                held += [*packed_tensors(module), *packed_tensors_of(module), *loose_tensors(module)]
             for local, tensor in held:
                 is_ordinary = type(tensor) in _ORDINARY
                 if not is_ordinary and torch.nn.parameter.is_lazy(tensor):
