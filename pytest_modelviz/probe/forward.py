@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import operator
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias, cast
@@ -154,7 +155,7 @@ def prepared(model: torch.nn.Module, input_data: ModelInput, *, grad: bool = Fal
         if grad and any(tensor.is_inference() for tensor in tensors_without_names(model)[0]):
             model = copy_model(model)  # tensors made in inference mode cannot take part in a backward pass
         with contextlib.suppress(NotImplementedError):  # a module from torch.export has the mode it was exported in
-            if any(module.training for module in all_modules(model)):
+            if any(map(operator.attrgetter("training"), all_modules(model))):
                 model.eval()
         yield compiled_from(model)
 

@@ -30,8 +30,9 @@ class LentWeights:
 
     def __init__(self, modules: Iterable[torch.nn.Module]) -> None:
         self._own = {
-            id(module): {local: id(parameter) for local, parameter in parameter_table(module).items()}
+            id(module): {local: id(parameter) for local, parameter in table.items()} if table else {}
             for module in modules
+            for table in [parameter_table(module)]
         }
         self._open: list[_Loan] = []
 

@@ -37,8 +37,8 @@ def unwrap(module: torch.nn.Module) -> torch.nn.Module:
     return module
 
 
-def observed_modules(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
-    """Yield (name, module) for every module once, in registration order, without wrappers and their name segments.
+def observed_modules(model: torch.nn.Module) -> list[tuple[str, torch.nn.Module]]:
+    """(name, module) of every module once, in registration order, without wrappers and their name segments.
 
     Raises:
         ModelvizError: the model is nested more deeply than a baseline can store.
@@ -48,14 +48,14 @@ def observed_modules(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Mod
         ['', '0']
 
     """
-    for name, module, is_first in _all_names(model):
-        if is_first:
-            if len(name) > MOST_NESTED and not is_recordable(name):  # shorter ones need not be looked through
-                raise ModelvizError(
-                    f"the module {name[:80]!r} and so on lies too deep: a baseline holds at most {MOST_NESTED} levels "
-                    f"and names of {LONGEST_NAME} characters. Check a part of the model"
-                )
-            yield name, module
+    named = [(name, module) for name, module, is_first in _all_names(model) if is_first]
+    for name, _ in named:
+        if len(name) > MOST_NESTED and not is_recordable(name):  # shorter ones need not be looked through
+            raise ModelvizError(
+                f"the module {name[:80]!r} and so on lies too deep: a baseline holds at most {MOST_NESTED} levels "
+                f"and names of {LONGEST_NAME} characters. Check a part of the model"
+            )
+    return named
 
 
 def _all_names(model: torch.nn.Module) -> list[tuple[str, torch.nn.Module, bool]]:
@@ -162,10 +162,9 @@ def own_tensors(module: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
 
 def unsaved_buffers(module: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
     """(name, buffer) of the buffers that are in no state dict."""
-    names = internals.unsaved_buffer_names(module)
-    if not names:
-        return []
-    return [(name, buffer) for name, buffer in buffer_table(module).items() if name in names and buffer is not None]
+    table = buffer_table(module)
+    names = internals.unsaved_buffer_names(module) if table else ()
+    return [(name, buffer) for name, buffer in table.items() if name in names and buffer is not None] if names else []
 
 
 def loose_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:

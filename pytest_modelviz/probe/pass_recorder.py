@@ -82,7 +82,7 @@ class PassRecorder:
         weight_width: int | None = WEIGHT_WIDTH,
         queue: SketchQueue | None = None,
     ) -> None:
-        named = list(observed_modules(model))
+        named = observed_modules(model)
         self._names = {id(module): name for name, module in named}
         compiled = [module for module in modules.all_modules(model) if type(module).__name__ == "OptimizedModule"]
         self._wrapped = {id(wrapper): modules.unwrap(wrapper) for wrapper in compiled}
@@ -125,12 +125,13 @@ class PassRecorder:
             ModelvizError: no module was called.
 
         """
-        classes = {base for module in self._observed for base in type(module).__mro__ if "__call__" in vars(base)}
+        kinds = set(map(type, self._observed))
+        classes = {base for kind in kinds for base in kind.__mro__ if "__call__" in vars(base)}
         classes = {base for base in classes if issubclass(base, torch.nn.Module)} | {torch.nn.Module}
         originals = {base: vars(base)["__call__"] for base in classes}
         self._state.begin()
         limit = sys.getrecursionlimit()
-        deepest = max(name.count(".") for name in self._modules) + 1
+        deepest = max([name.count(".") for name in self._modules]) + 1
         try:
             sys.setrecursionlimit(limit + _FRAMES_PER_CALL * deepest)  # a model that runs unobserved must run here
             for base, original in originals.items():
