@@ -94,7 +94,18 @@ def all_modules(model: torch.nn.Module) -> list[torch.nn.Module]:
 
 def class_name(module: torch.nn.Module) -> str:
     """The name of a module's class, for a scripted module that of the original."""
-    return str(getattr(module, "original_name", None) or type(module).__name__)
+    original = getattr(module, "original_name", None) if has_attribute(module, "original_name") else None
+    return str(original or type(module).__name__)
+
+
+def has_attribute(module: torch.nn.Module, name: str) -> bool:
+    """Whether a module has an attribute, without the exception that torch raises, slowly, where it has none."""
+    kind = type(module)
+    if isinstance(module, torch.jit.ScriptModule) or kind.__getattr__ is not torch.nn.Module.__getattr__:
+        return hasattr(module, name)
+    if name in vars(module) or hasattr(kind, name):
+        return True
+    return name in parameter_table(module) or name in buffer_table(module) or name in child_table(module)
 
 
 def is_namesake(module: torch.nn.Module) -> bool:
