@@ -217,8 +217,16 @@ def sketch_rows(flat: torch.Tensor, width: int) -> torch.Tensor:
     return _sketches_of_pieces(flat, width) if single is None else single[None]
 
 
-def single_sketch(flat: torch.Tensor, width: int) -> torch.Tensor | None:
-    """The same, (min(n, width),), of a tensor that has a single sketch; None for one that has two."""
+def reads_in_chunks(count: int) -> bool:
+    """Whether a tensor of so many numbers is sketched chunk by chunk, so that `single_sketch` may widen it."""
+    return count > LARGEST_ALIKE and sketch_version() != EARLIER_VERSION
+
+
+def single_sketch(flat: torch.Tensor, width: int, dtype: torch.dtype | None = None) -> torch.Tensor | None:
+    """The same, (min(n, width),), of a tensor that has a single sketch; None for one that has two.
+
+    One that `reads_in_chunks` may be in half precision: `dtype` is what each chunk is converted to.
+    """
     count = flat.numel()
     if count <= width:
         return flat
@@ -227,10 +235,11 @@ def single_sketch(flat: torch.Tensor, width: int) -> torch.Tensor | None:
     if sketch_version() == EARLIER_VERSION:
         return row_adder(1, count, width, flat.dtype, flat.device).sum_row(flat) if count <= LARGEST_PIECE else None
     span, flat = _span(width), flat.contiguous()
-    total = _sketch_chunk(flat[: _CHUNK * span], span)
-    for index in range(1, -(-count // (_CHUNK * span))):
-        sums = _sketch_chunk(flat[index * _CHUNK * span : (index + 1) * _CHUNK * span], span)
-        total += sums * _part_signs(index, span, _CHUNKS_SALT, flat.dtype, flat.device)
+    chunks = flat.split(_CHUNK * span)
+    total = _sketch_chunk(chunks[0].to(dtype or flat.dtype), span)
+    for index, chunk in enumerate(chunks[1:], 1):
+        sums = _sketch_chunk(chunk.to(dtype or flat.dtype), span)
+        total += sums * _part_signs(index, span, _CHUNKS_SALT, total.dtype, flat.device)
     return total if span == width else total.view(-1, width).sum(0)
 
 

@@ -117,6 +117,11 @@ class PassRecorder:
         structure = ModelStructure(self._modules, self._weights.records(), self._ties)
         return ForwardTrace(structure, self.calls, self.tensors, notes=self._notes)
 
+    @property
+    def structure(self) -> ModelStructure:
+        """The modules as they stand, without sketches of their weights, of which some wait for the pass."""
+        return ModelStructure(dict(self._modules), ties=self._ties)
+
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
         """Record every call that this thread makes inside the block.

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from pytest_modelviz.probe.count_sketch import row_adder, single_sketch, sketch_rows
+from pytest_modelviz.probe.count_sketch import reads_in_chunks, row_adder, single_sketch, sketch_rows
 from pytest_modelviz.probe.fingerprints import (
     WIDE_INTEGERS,
     component_fingerprints,
@@ -33,6 +33,7 @@ ACTIVATION_WIDTH = WIDEST_SKETCH
 _LARGE_RMS = 30.0  # root mean square above which a tensor is searched for a few giants that dominate it
 _ORDINARY_SQUARE = 0.99 * _LARGE_RMS**2  # the mean of squares up to which rounding cannot make it as large
 _FLOATS = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
+_HALVES = {torch.float16, torch.bfloat16}
 _AT_HAND = {"cpu"}  # devices whose memory is the host's
 _LARGEST_GROUPED = 2**14  # weights up to this size are sketched many at a time
 
@@ -74,14 +75,22 @@ def record_tensor(tensor: torch.Tensor, width: int = ACTIVATION_WIDTH, *, mean: 
 
 def _record_ordinary(tensor: torch.Tensor, width: int, mean: bool) -> TensorRecord | None:
     """What `_record` makes of most tensors, in a third of its time; None where that has to look more closely."""
-    values = flat_numbers(tensor)
-    count = values.numel()
-    sums = single_sketch(values, width)
+    sums = _sums(tensor, width)
     if sums is None:
         return None
+    count = tensor.numel()
     sums = sums.cpu() if count > width else sums.clone().cpu()  # it is the tensor, which may be written into later
     record = ordinary_record(sums, dtype_name(tensor.dtype), tuple(tensor.shape), count)
-    return replace(record, mean=float(values.sum()) / count) if mean and record is not None else record
+    if not mean or record is None:
+        return record
+    return replace(record, mean=float(flat_numbers(tensor).sum()) / count)
+
+
+def _sums(tensor: torch.Tensor, width: int) -> torch.Tensor | None:
+    """The sketch of a tensor of floats, (n,), where it has a single one; a large one in half precision by chunks."""
+    if tensor.dtype in _HALVES and reads_in_chunks(tensor.numel()):
+        return single_sketch(tensor.resolve_neg().reshape(-1), width, torch.float32)
+    return single_sketch(flat_numbers(tensor), width)
 
 
 def ordinary_record(sums: torch.Tensor, dtype: str, shape: tuple[int, ...], count: int) -> TensorRecord | None:
@@ -106,9 +115,8 @@ def sums_on_device(tensor: torch.Tensor, width: int) -> torch.Tensor | None:
     if tensor.dtype not in _FLOATS or tensor.is_nested or not tensor.numel():
         return None
     with without_dispatch_modes():
-        values = flat_numbers(tensor.detach())
-        sums = single_sketch(values, width)
-        return sums.clone() if sums is not None and values.numel() <= width else sums
+        sums = _sums(tensor.detach(), width)
+        return sums.clone() if sums is not None and tensor.numel() <= width else sums
 
 
 def on_host(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
