@@ -103,7 +103,7 @@ class TestPutBack:
                 self.empty["seen"] = x
                 return x + self.count
 
-        model = Replaces()
+        model = Replaces().eval()  # the change of mode would make every attribute be looked at
         sizes, empty = model.sizes, model.empty
         FeatureMapsView(model, vectors()).capture()
         assert model.sizes is sizes

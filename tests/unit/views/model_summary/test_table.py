@@ -137,15 +137,3 @@ def test_copies_hold_the_table_and_not_the_model(passes):
     assert passes() == 2
     with pytest.raises(dataclasses.FrozenInstanceError):
         summary.table = "another"
-
-
-def test_a_table_compiles_nothing():
-    compiled = []
-
-    def backend(module, inputs):
-        compiled.append(module)
-        return module.forward
-
-    summary = summary_of(torch.compile(SmallNet(), backend=backend), images())
-    assert "SmallNet" in summary.table
-    assert compiled == []
