@@ -235,10 +235,10 @@ def single_sketch(flat: torch.Tensor, width: int, dtype: torch.dtype | None = No
     if sketch_version() == EARLIER_VERSION:
         return row_adder(1, count, width, flat.dtype, flat.device).sum_row(flat) if count <= LARGEST_PIECE else None
     span, flat = _span(width), flat.contiguous()
-    chunks = flat.split(_CHUNK * span)
-    total = _sketch_chunk(chunks[0].to(dtype or flat.dtype), span)
+    chunks = flat.split(_CHUNK * span) if count > _CHUNK * span else [flat]
+    total = _sketch_chunk(chunks[0] if dtype is None else chunks[0].to(dtype), span)
     for index, chunk in enumerate(chunks[1:], 1):
-        sums = _sketch_chunk(chunk.to(dtype or flat.dtype), span)
+        sums = _sketch_chunk(chunk if dtype is None else chunk.to(dtype), span)
         total += sums * _part_signs(index, span, _CHUNKS_SALT, total.dtype, flat.device)
     return total if span == width else total.view(-1, width).sum(0)
 
