@@ -1,3 +1,6 @@
+import os
+import sys
+
 import pytest
 import torch
 from hypothesis import settings
@@ -6,6 +9,9 @@ settings.register_profile("any-machine", deadline=None)
 settings.load_profile("any-machine")
 
 pytest_plugins = ["pytester"]
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)  # coverage watches the workers, not what they start
 
 torch.set_num_threads(1)  # several workers share the machine's cores
 
@@ -19,6 +25,23 @@ def pytest_xdist_make_scheduler(config, log):
 
     config.option.loadscopereorder = False  # many tests come last, and they are quick
     return LoadFileScheduling(config, log)
+
+
+_covered: set[str] = set()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Let coverage watch the first case of each test only: watching doubles the time, and the others add few lines."""
+    test, _, _ = item.nodeid.partition("[")
+    tracer = sys.gettrace()
+    if test in _covered:
+        sys.settrace(None)
+    _covered.add(test)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(tracer)
 
 
 @pytest.fixture(autouse=True)

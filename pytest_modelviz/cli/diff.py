@@ -23,6 +23,7 @@ from pytest_modelviz.run.project import Project, baselines_location
 from pytest_modelviz.run.setting_values import parse_attribute_globs, parse_tolerance
 from pytest_modelviz.storage.git import path_in_repository
 from pytest_modelviz.storage.results import ResultsFolder
+from pytest_modelviz.text.counts import cut
 from pytest_modelviz.text.markdown import code_block
 from pytest_modelviz.text.printable import as_one_word, printable
 from pytest_modelviz.text.side_by_side import cut_short
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _MOST_REPORTED, _MOST_LISTED = 20, 20  # reports, and checks of one kind or group that have a line each
 
+_MOST_CHANGES = 4  # of an environment, in such a line
 _LONGEST_LISTED = 200  # letters of such a line on GitHub
 
 
@@ -164,10 +166,20 @@ def listed_lines(changes: Iterable["BaselineChange"], *, verbose: bool = False) 
     for change in changes:
         if change.change.is_listed:
             former = f"  (was {as_one_word(change.result.former_nodeid)})" if change.result.former_nodeid else ""
-            lists[change.change].append(f"{change.change:10} {_check_name(change.result)}{former}")
+            around = _environment(change.result) if former else ""
+            lists[change.change].append(f"{change.change:10} {_check_name(change.result)}{former}{around}")
         elif change.result.has_notes and not verbose:
             lists["with notes"].append(f"with notes {_check_name(change.result)}")
     return [line for lines in lists.values() for line in _cut(lines, verbose=verbose)]
+
+
+def _environment(result: CheckResult) -> str:
+    """What a baseline that was only renamed says otherwise of the environment that it was recorded in."""
+    changes = [
+        f"{as_one_word(key)}: {as_one_word(was)} -> {as_one_word(now)}"
+        for key, (was, now) in result.environment_changes.items()
+    ]
+    return f"  changed {', '.join(cut(changes, _MOST_CHANGES))}" if changes else ""
 
 
 def _check_name(result: CheckResult) -> str:

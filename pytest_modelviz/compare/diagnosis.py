@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from pytest_modelviz.compare.blame import assign_blame
@@ -23,7 +23,7 @@ from pytest_modelviz.compare.naming import baseline_namer, tie_findings, with_ba
 from pytest_modelviz.compare.ownership import first_changed_layer
 from pytest_modelviz.compare.precision import is_exact
 from pytest_modelviz.compare.spread import drifted_layers
-from pytest_modelviz.compare.tensors import difference
+from pytest_modelviz.compare.tensors import difference, lacks_giants, without_unknown_giants
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records.findings import (
     COMPUTED_IN,
@@ -50,6 +50,7 @@ from pytest_modelviz.records.trace import Event, ForwardTrace
 from pytest_modelviz.records.verdict import Divergence, LayerError, Verdict
 
 _UNSTATED_INTEGERS = UnstatedFinding("where its integers are")
+_UNSTATED_NUMBERS = UnstatedFinding("what a weight holds beside a few numbers that are far larger")
 _EQUAL_PASSES = EventFinding("", DivergingEvent.NONE)
 
 
@@ -191,7 +192,7 @@ def _significant_changes(comparison: LockstepComparison, changed: WeightChanges)
         own = comparison.tolerances.of(name)
         allowed = significant_change(local, before.dtype, own)
         atol = 0.0 if is_exact(before.dtype) else own.absolute
-        error = difference(before, after, atol=atol, allowed=allowed)
+        error = difference(before, without_unknown_giants(before, after), atol=atol, allowed=allowed)
         if not error <= allowed:
             significant[name, local] = error
     return significant
@@ -229,19 +230,24 @@ def uncompared_parts(baseline: ModelStructure, actual: ModelStructure) -> list[A
     anew = quantised_anew(baseline, actual)
     findings: list[AnyFinding] = [UnrecordedPartsFinding(len(without))] if without else []
     findings += [QuantisedAnewFinding(len(anew))] if anew else []
-    return [*findings, *([_UNSTATED_INTEGERS] if _lacks_integers(baseline, actual) else [])]
+    pairs = list(_weight_pairs(baseline, actual))
+    findings += [_UNSTATED_INTEGERS] if any(_lacks_integers(*pair) for pair in pairs) else []
+    return [*findings, *([_UNSTATED_NUMBERS] if any(lacks_giants(*pair) for pair in pairs) else [])]
 
 
-def _lacks_integers(baseline: ModelStructure, actual: ModelStructure) -> bool:
-    """Whether some integers of weights were compared by sums alone."""
+def _weight_pairs(baseline: ModelStructure, actual: ModelStructure) -> Iterator[tuple[TensorRecord, TensorRecord]]:
+    """The weights that both models have."""
     for name, module in actual.modules.items():
         known = baseline.modules[name].weights if name in baseline.modules else {}
         for local, key in module.weights.items():
-            if local in known and INTEGERS in actual.weights[key].value_fingerprints:
-                before = baseline.weights[known[local]]
-                if INTEGERS not in before.value_fingerprints and before.sketch.size:
-                    return True
-    return False
+            if local in known:
+                yield baseline.weights[known[local]], actual.weights[key]
+
+
+def _lacks_integers(baseline: TensorRecord, actual: TensorRecord) -> bool:
+    """Whether the integers of a weight were compared by sums alone."""
+    is_known = INTEGERS in baseline.value_fingerprints or not baseline.sketch.size
+    return INTEGERS in actual.value_fingerprints and not is_known
 
 
 def former_sketches(baseline: Iterable[TensorRecord]) -> list[FormerSketchFinding]:

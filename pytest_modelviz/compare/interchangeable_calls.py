@@ -5,7 +5,7 @@ of transformers do) calls in an order that follows from Python's hashes, which d
 no change of the model; what each of the calls returns is compared all the same.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pytest_modelviz.records.trace import Call, ForwardTrace
@@ -15,7 +15,8 @@ def interchangeable_calls(calls: Sequence[Call]) -> list[list[int]]:
     """The positions of calls that may change places: of each group at least two.
 
     They are of one module, made by the same caller with nothing but each other's inner calls in between, and given the
-    same tensors; their other arguments (strings, numbers) tell them apart.
+    same tensors; their other arguments (strings, numbers) tell them apart. One of them may have left out some of these,
+    because they have the defaults.
 
     Args:
         calls: the calls of a pass, in the order of entering.
@@ -54,23 +55,32 @@ def in_order_of(baseline: ForwardTrace, actual: ForwardTrace) -> ForwardTrace:
         return actual
     recorded = {(call.layer, call.index): call for call in baseline.calls}
     calls = list(actual.calls)
-    for group in reversed(groups):  # those inside a call before those around it
-        before = [recorded.get((calls[at].layer, calls[at].index)) for at in group]
-        wanted = [_literals(call) for call in before if call is not None]
-        given = {_literals(calls[at]): at for at in group}
-        if wanted != list(given) and len(wanted) == len(group) and set(wanted) == given.keys():
-            ends = [*group[1:], _end(calls, group[-1])]
-            pieces = {at: calls[at:end] for at, end in zip(group, ends, strict=True)}
-            calls[group[0] : ends[-1]] = [call for literals in wanted for call in pieces[given[literals]]]
-    return replace(actual, calls=list(_numbered(calls)))
+    for depth in sorted({calls[group[0]].depth for group in groups}):
+        # a call inside others has the number by which the baseline knows it once those around it are in order
+        for group in interchangeable_calls(calls):
+            if calls[group[0]].depth == depth:
+                _put_in_order(calls, group, recorded)
+        calls = list(_numbered(calls))
+    return replace(actual, calls=calls)
+
+
+def _put_in_order(calls: list[Call], group: Sequence[int], recorded: Mapping[tuple[str, int], Call]) -> None:
+    """Exchange the calls of a group, each with all that it calls, if the baseline makes the same in another order."""
+    before = [recorded.get((calls[at].layer, calls[at].index)) for at in group]
+    wanted = [_literals(call) for call in before if call is not None]
+    given = {_literals(calls[at]): at for at in group}
+    if wanted != list(given) and len(wanted) == len(group) and set(wanted) == given.keys():
+        ends = [*group[1:], _end(calls, group[-1])]
+        pieces = {at: calls[at:end] for at, end in zip(group, ends, strict=True)}
+        calls[group[0] : ends[-1]] = [call for literals in wanted for call in pieces[given[literals]]]
 
 
 def _are_given_the_same(one: Call, other: Call) -> bool:
     return one.layer == other.layer and _tensors(one) == _tensors(other)
 
 
-def _tensors(call: Call) -> list[tuple[str, str | None]]:
-    return [(path, leaf.tensor) for path, leaf in call.inputs.items()]
+def _tensors(call: Call) -> dict[str, str]:
+    return {path: leaf.tensor for path, leaf in call.inputs.items() if leaf.tensor is not None}
 
 
 def _literals(call: Call) -> tuple[str | None, ...]:

@@ -26,8 +26,8 @@ from pytest_modelviz.probe.plain_numbers import (
     readable,
 )
 from pytest_modelviz.probe.torch_internals import is_inside_transform, without_dispatch_modes
-from pytest_modelviz.records.norms import norm
-from pytest_modelviz.records.tensors import INTEGERS, WIDEST_SKETCH, Sketch, TensorRecord
+from pytest_modelviz.records.norms import norm, row_norms
+from pytest_modelviz.records.tensors import INTEGERS, LARGEST_GROUPED, WIDEST_SKETCH, Sketch, TensorRecord
 
 ACTIVATION_WIDTH = WIDEST_SKETCH
 _LARGE_RMS = 30.0  # root mean square above which a tensor is searched for a few giants that dominate it
@@ -35,7 +35,6 @@ _ORDINARY_SQUARE = 0.99 * _LARGE_RMS**2  # the mean of squares up to which round
 _FLOATS = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
 _HALVES = {torch.float16, torch.bfloat16}
 _AT_HAND = {"cpu"}  # devices whose memory is the host's
-_LARGEST_GROUPED = 2**14  # weights up to this size are sketched many at a time
 
 
 def record_tensor(tensor: torch.Tensor, width: int = ACTIVATION_WIDTH, *, mean: bool = False) -> TensorRecord:
@@ -195,14 +194,14 @@ def record_together(tensors: Iterable[torch.Tensor], width: int) -> dict[int, Te
         width: the number of buckets, a prime.
 
     Returns:
-        Records by the `id` of the tensor. Tensors that are large, not plain or not finite have none:
-        they are for `record_tensor`.
+        Records by the `id` of the tensor. Tensors that are large, not plain or not finite, or may hold giants, have
+        none: they are for `record_tensor`.
 
     """
     groups: dict[tuple[int, torch.dtype, torch.device], list[torch.Tensor]] = {}
     for tensor in tensors:
         count = tensor.numel() if is_plain_type(tensor) and tensor.layout == torch.strided else 0
-        if 0 < count <= _LARGEST_GROUPED and tensor.dtype in ARITHMETIC and not (tensor.is_meta or tensor.is_nested):
+        if 0 < count <= LARGEST_GROUPED and tensor.dtype in ARITHMETIC and not (tensor.is_meta or tensor.is_nested):
             groups.setdefault((count, tensor.dtype, tensor.device), []).append(tensor)
     records = {}
     with torch.no_grad(), without_dispatch_modes():
@@ -214,11 +213,13 @@ def record_together(tensors: Iterable[torch.Tensor], width: int) -> dict[int, Te
             rows = stack.to(arithmetic_dtype(dtype))
             is_wide = count > width
             sketched.append(row_adder(len(rows), count, width, rows.dtype, rows.device)(rows) if is_wide else rows)
-        for group, stack, rows in zip(groups.values(), stacks, _copied(sketched), strict=True):
+        for ((count, dtype, _), group), stack, rows in zip(groups.items(), stacks, _copied(sketched), strict=True):
             sketches = rows.numpy()
-            finite = np.isfinite(sketches).all(axis=1)
-            for at, (tensor, sketch, is_finite) in enumerate(zip(group, sketches, finite, strict=True)):
-                if not is_finite:
+            # no giant hides anything among integers, which are compared exactly
+            largest = _LARGE_RMS * math.sqrt(count) if dtype in _FLOATS or dtype.is_complex else math.inf
+            ordinary = np.isfinite(sketches).all(axis=1) & (row_norms(sketches) <= largest)
+            for at, (tensor, sketch, is_ordinary) in enumerate(zip(group, sketches, ordinary, strict=True)):
+                if not is_ordinary:
                     continue
                 digits: dict[str, tuple[int, int]] = {}
                 if tensor.dtype in WIDE_INTEGERS:

@@ -52,7 +52,8 @@ class ModuleStateMarker:
     def _mark_rewritten(self, modules: dict[str, ModuleRecord]) -> None:
         """Mark buffers that no state dict holds and those of them that the pass has written, which are state too.
 
-        They are not left out, because earlier baselines have them among the weights.
+        They are not left out, because earlier baselines have them among the weights. Those that the pass has made are
+        marked as well: another pass of the model finds them.
         """
         unsaved: dict[str, list[str]] = {}
         written: dict[str, list[str]] = {}
@@ -60,6 +61,11 @@ class ModuleStateMarker:
             unsaved.setdefault(name, []).append(local)
             if buffer_table(module).get(local) is not buffer or state_of(buffer) != state:
                 written.setdefault(name, []).append(local)
+        for name, module in self._named:
+            known = unsaved.get(name, ())
+            made = [local for local, _ in unsaved_buffers(module) if local not in known]
+            if made:
+                written.setdefault(name, []).extend(made)
         for mark, names_by_layer in ((UNSAVED, unsaved), (REWRITTEN, written)):
             for name, names in names_by_layer.items():
                 modules[name] = marked(modules[name], **{mark: "\n".join(names)})

@@ -62,15 +62,22 @@ class ModuleRecord:
 
     @property
     def rewritten(self) -> set[str]:
-        """Buffers that the pass itself writes."""
+        """Buffers that the pass itself writes, or makes if they are not there: only unsaved ones are marked."""
         return set(self.config.get(REWRITTEN, "").splitlines())
+
+    @property
+    def unsaved(self) -> set[str]:
+        """Buffers that no state dict holds."""
+        return set(self.config.get(UNSAVED, "").splitlines())
 
     def state(self, baseline: ModuleRecord) -> set[str]:
         """Buffers that hold state rather than weights: a pass writes them, in this model or the baseline's.
 
-        The baseline is believed only about buffers that are not saved now: a file must not be able to hide a weight.
+        The baseline is believed only about buffers that are not saved now: a file must not be able to hide a weight. Of
+        a buffer that the pass makes it says whether it was saved before.
         """
-        return self.rewritten | (baseline.rewritten & set(self.config.get(UNSAVED, "").splitlines()))
+        made = self.rewritten - self.weights.keys()
+        return (self.rewritten - made) | (made & baseline.unsaved) | (baseline.rewritten & self.unsaved)
 
 
 @dataclass

@@ -13,7 +13,7 @@ import numpy as np
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Array
 from pytest_modelviz.records.limits import STRUCTURE
-from pytest_modelviz.records.tensors import WIDEST_SKETCH, Sketch, TensorRecord
+from pytest_modelviz.records.tensors import WIDEST_SKETCH, Sketch, TensorRecord, is_of_giants
 
 _LARGEST_NUMEL, _MOST_SIDES = 2**62, 64  # torch makes no tensors of more
 _DTYPE = re.compile(  # every dtype of torch, and those it may well have next
@@ -141,7 +141,7 @@ def _sketched_tensor(row: Mapping[str, Any], readers: Mapping[int, SketchReader]
     shared = row.get("same")
     sketch = reader.take(int(row["n"])) if shared is None else reader.shared(*map(int, shared))
     without_giants: Sketch | None = None
-    if any(kind.lstrip("+-").startswith("1e") for kind in fingerprints):
+    if any(map(is_of_giants, fingerprints)):
         half = sketch.size // 2
         sketch, without_giants = sketch[:half], sketch[half:]
     shape = tuple(int(side) for side in row["s"])

@@ -23,6 +23,8 @@ NATIVE_WIDTH = 53  # of an activation in lower precision, of which a shadow is r
 INTEGERS, LARGE_INTEGERS = "integers", "digits"
 COMPONENTS = "components"  # the kind of fingerprint that a nested tensor has: of its components' shapes
 LARGEST_PIECE = 2**20  # numbers: a larger tensor is sketched in pieces
+# Numbers of a weight up to which those of one size are sketched together. Earlier versions saw no giants in these.
+LARGEST_GROUPED = 2**14
 Sketch = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 
@@ -128,6 +130,11 @@ class TensorRecord:
             sketch_without_giants=None if giants is None else _narrowed(giants, width),
             former=None if self.former is None else self.former.narrowed(width),
         )
+
+
+def is_of_giants(kind: str) -> bool:
+    """Whether a kind of fingerprint is that of giants, such as "-1e9"."""
+    return kind.lstrip("+-").startswith("1e")
 
 
 @functools.lru_cache(maxsize=4096)

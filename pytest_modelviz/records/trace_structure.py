@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 from pytest_modelviz.records.capture import Array
 from pytest_modelviz.records.captured_arrays import CapturedArrays
-from pytest_modelviz.records.limits import STRUCTURE
+from pytest_modelviz.records.limits import STRUCTURE, is_structure
 from pytest_modelviz.records.sketch_version import EARLIER_VERSION, LARGEST_ALIKE, sketch_version, sketched_as
 from pytest_modelviz.records.tensor_rows import Position, RowWriter, structure_text
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaves
 
 SHADOW = f"shadow{STRUCTURE}"  # the array that says that a trace has a shadow
-_NUMBERS = ("trace.sketches", "trace.wide")
+_STRUCTURE, _NUMBERS = f"trace{STRUCTURE}", ("trace.sketches", "trace.wide")
 
 
 class TraceLayout(NamedTuple):
@@ -46,9 +46,11 @@ def matching_layout(baseline: Mapping[str, Array], actual: CapturedArrays) -> Tr
 
     Nothing of the baseline is unpacked beyond the length of that structure. Passes that have a shadow are never alike.
     """
-    names = ("trace.structure", *_NUMBERS)
+    names = (_STRUCTURE, *_NUMBERS)
     if actual.trace.shadow is not None or SHADOW in baseline or not all(name in baseline for name in names):
         return None
+    if not is_structure(_STRUCTURE, baseline[_STRUCTURE]):
+        return None  # which no reader reads
     with sketched_as(actual.version):
         layout = layout_of(actual.trace)
     for name, own in zip(_NUMBERS, (layout.sketches, layout.wide), strict=True):
@@ -56,7 +58,7 @@ def matching_layout(baseline: Mapping[str, Array], actual: CapturedArrays) -> Tr
             return None
     inflater = zlib.decompressobj()
     try:
-        text = inflater.decompress(baseline["trace.structure"].tobytes(), len(layout.text) + 1)
+        text = inflater.decompress(baseline[_STRUCTURE].tobytes(), len(layout.text) + 1)
     except zlib.error:
         return None
     return layout if text == layout.text and inflater.eof and not inflater.unused_data else None

@@ -24,7 +24,7 @@ from pytest_modelviz.records.verdict import Verdict
 from pytest_modelviz.reports.terminal import amount, explain
 from pytest_modelviz.review.baseline_diff import Change, Entry, Pair
 from pytest_modelviz.review.sides import Side, is_same_file
-from pytest_modelviz.run.stored_comparison import compared, pictured
+from pytest_modelviz.run.stored_comparison import compared, environment_changes, pictured
 from pytest_modelviz.storage.baseline_files import Stored
 from pytest_modelviz.storage.names import safe
 from pytest_modelviz.text.printable import as_one_word, printable, printable_lines
@@ -107,7 +107,10 @@ class ChangeEvaluator:
             former = pair.before.nodeid
             was = f"{as_one_word(former)} {as_one_word(_label(pair.before))}"
             change = self._plain(pair, Change.RENAMED, f"renamed, it was {was}", new.capture)
-            return replace(change, result=replace(change.result, former_nodeid=former))
+            changes = environment_changes(old.capture.environment, new.capture.environment)
+            message = "\n".join([change.result.message, *_changed_lines(changes)])
+            result = replace(change.result, former_nodeid=former, environment_changes=changes, message=message)
+            return replace(change, result=result)
         if old.digest == new.digest:
             name = f"{pair.current.stem}.png"
             same = is_same_file(name, self.before, self.after)
@@ -148,9 +151,9 @@ class ChangeEvaluator:
             lines = [
                 f"{as_one_word(result.name)}: {within if result.error else 'changed, but not in what is compared'}"
             ]
-            changes = result.environment_changes.items()
-            lines += [f"  changed   {key}: {was} -> {now}" for key, (was, now) in changes]
-            message = "\n".join([*map(printable, lines), *message.split("\n")[1:]])
+            message = "\n".join(
+                [*map(printable, lines), *_changed_lines(result.environment_changes), *message.split("\n")[1:]]
+            )
         return BaselineChange(change, replace(result, message=message), pictures)
 
     def _verdict(self, view: StoredView, before: Capture, after: Capture) -> tuple[Verdict, list[str]]:
@@ -231,6 +234,11 @@ def _loaded(entry: Entry) -> Stored:
         return entry.stored()
     except UnreadableBaselineError as error:
         raise _DamagedSideError(entry.side, str(error)) from error
+
+
+def _changed_lines(changes: Mapping[str, tuple[str, str]]) -> list[str]:
+    """What is different about the environments that two baselines name."""
+    return [printable(f"  changed   {key}: {was} -> {now}") for key, (was, now) in changes.items()]
 
 
 def _label(entry: Entry) -> str:

@@ -48,7 +48,7 @@ def compared(view: Comparer, baseline: Capture, actual: Capture, tolerances: Tol
     names = [str(capture.facts.get("model")) for capture in (baseline, actual)]
     if verdict.matched and names[0] != names[1]:  # which no view compares
         verdict = replace(verdict, findings=(*verdict.findings, FactFinding("model", *names)))
-    return replace(verdict, environment_changes=_environment_changes(baseline.environment, actual.environment))
+    return replace(verdict, environment_changes=environment_changes(baseline.environment, actual.environment))
 
 
 def pictured(view: Comparer, baseline: Capture, actual: Capture, verdict: Verdict) -> Sequence[Exhibit]:
@@ -57,7 +57,7 @@ def pictured(view: Comparer, baseline: Capture, actual: Capture, verdict: Verdic
         return view.picture(actual, baseline, verdict)
 
 
-def _environment_changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+def environment_changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """What this run states otherwise, then a little of what it does not: a baseline may state anything."""
     claims = sorted(before.keys() - after.keys())[:_MOST_CLAIMS]
     return {

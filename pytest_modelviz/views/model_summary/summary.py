@@ -91,7 +91,7 @@ def _layer(
         attributes=_attributes(config, is_of_torch=contents.is_of_torch),
         state=tuple(dict.fromkeys([*config.get(REWRITTEN, "").splitlines(), *observed.caches.get(name, ())])),
         runs=runs,
-        forward=_forward(contents.signature, calls),
+        forward=_forward(contents.signature, first),
         other_inputs=tuple([_shapes(call.inputs, tensors) for call in first[1:]]),
     )
 

@@ -247,6 +247,8 @@ BROKEN = {
     "longer": lambda packed: np.frombuffer(zlib.compress(zlib.decompress(packed.tobytes()) + b" "), np.uint8),
     "more behind it": lambda packed: np.concatenate([packed, packed]),
     "gigabytes": lambda packed: np.frombuffer(zlib.compress(bytes(2**26)), np.uint8),
+    "of two dimensions": lambda packed: packed[None],
+    "of another dtype": lambda packed: packed.view(np.int8),
 }
 
 

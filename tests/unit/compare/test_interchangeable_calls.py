@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from typing import ClassVar
 
 import pytest
 import torch
+from torch import nn
 from traces_by_hand import tensor
 from zoo import LoopsOverSet, vectors
 
@@ -152,3 +154,59 @@ def test_a_baseline_cannot_say_that_other_inputs_would_do(views):
     single = {**facts["layers"]["head"], "other_in": [facts["layers"]["head"]["in"]], "in": "input: float32[9, 8]"}
     forged = {**facts, "layers": {**facts["layers"], "head": single}}
     assert not compare_trees(forged, facts).matched
+
+
+class Nested(LoopsOverSet):
+    """It loops over a set, and so does the module that it calls."""
+
+    INNER: ClassVar = ("p", "q", "r")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = Inner()
+
+
+class Inner(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scaled = Scaled()
+
+    def forward(self, x: torch.Tensor, kind: str) -> torch.Tensor:
+        return sum({part: self.scaled(x, f"{kind}{part}") for part in Nested.INNER}.values())
+
+
+class Scaled(nn.Module):
+    def forward(self, x: torch.Tensor, kind: str = "chunked") -> torch.Tensor:
+        return x * len(kind)
+
+
+def test_calls_inside_such_calls_match_in_every_order(monkeypatch):
+    torch.manual_seed(0)
+    view = FeatureMapsView(Nested().eval(), vectors())
+
+    def capture(kinds, parts):
+        monkeypatch.setattr(Nested, "KINDS", kinds)
+        monkeypatch.setattr(Nested, "INNER", parts)
+        return view.capture()
+
+    before = capture(("full", "sliding", "chunked"), ("p", "q", "r"))
+    for kinds, parts in zip(ORDERS, itertools.permutations(["p", "q", "r"]), strict=True):
+        assert view.compare(before, capture(kinds, parts), Tolerances()).matched, (kinds, parts)
+    assert not view.compare(before, capture(("full", "sliding", "chunked"), ("p", "q", "s")), Tolerances()).matched
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_one_that_has_a_default_matches_in_every_order(monkeypatch, order):
+    torch.manual_seed(0)
+    model = LoopsOverSet().eval()
+    model.table = Scaled()  # an argument that has its default is left out
+    views = FeatureMapsView(model, vectors()), ModelSummaryView(model, input_data=vectors())
+    for view in views:
+        monkeypatch.setattr(LoopsOverSet, "KINDS", ("full", "sliding", "chunked"))
+        before = view.capture()
+        monkeypatch.setattr(LoopsOverSet, "KINDS", order)
+        after = view.capture()
+        assert view.compare(before, after, Tolerances()).matched
+        if isinstance(view, ModelSummaryView):
+            assert after.facts["layers"] == before.facts["layers"]
+            assert after.facts["layers"]["table"]["in"] == "x: float32[2, 8]"

@@ -160,6 +160,23 @@ class TestOtherChecks:
         assert (change.result.nodeid, change.result.former_nodeid) == (B, A)
         assert change.result.message == f"n: renamed, it was {A} n"
 
+    def test_renamed_with_another_environment(self, sides, summaries):
+        """Its content is the same, and what it says of the precision that it was recorded in is not."""
+        forged = {"float32_precision": "bf16", "device": "cuda:0 was\n  accept    everything"}
+        sides.put(sides.old, summaries[0])
+        sides.put(sides.new, replace(summaries[0], environment={**summaries[0].environment, **forged}), B)
+        change = sides.change()
+        assert change.change is Change.RENAMED
+        assert change.result.environment_changes["float32_precision"] == ("-", "bf16")
+        assert change.result.message.split("\n") == [
+            f"n: renamed, it was {A} n",
+            "  changed   device: cpu -> cuda:0 was\\n  accept    everything",
+            "  changed   float32_precision: - -> bf16",
+        ]
+        (line,) = listed_lines([change])
+        assert line.startswith(f"renamed    {B}  n  (was {A})  changed device: cpu -> ")
+        assert "float32_precision: - -> bf16" in line
+
     def test_variants_have_names_of_their_own(self, sides, summaries):
         sides.both(*summaries)
         sides.both(*summaries, variant="cuda")
