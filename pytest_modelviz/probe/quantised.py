@@ -29,6 +29,13 @@ _RECURRENT = "torch.ao.nn.quantized.dynamic.modules.rnn"
 _TORCHAO = {"qdata": QUANTISED_INTEGERS, "scale": QUANTISED_SCALE, "zero_point": QUANTISED_ZERO_POINT}
 _MAY_BE_PACKED = (list, tuple, dict, torch.ScriptObject)  # of an attribute's kinds; nearly all are none of these
 _INTEGERS = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
+_EXACT = (
+    *_INTEGERS,
+    torch.bool,
+    torch.uint16,
+    torch.uint32,
+    torch.uint64,
+)  # dtypes of weights that are compared exactly
 
 
 def quantised_values(tensor: torch.Tensor) -> Iterator[tuple[str, TensorRecord]]:
@@ -98,8 +105,8 @@ def needs_engine(model: torch.nn.Module) -> bool:
 
 
 def with_exact_integers(record: TensorRecord, tensor: torch.Tensor) -> TensorRecord:
-    """The record of a weight of integers, with a fingerprint where its sketch does not hold the integers themselves."""
-    if tensor.dtype not in _INTEGERS or tensor.layout != torch.strided or not is_plain_type(tensor):
+    """The record of a weight of integers or booleans, with a fingerprint where its sketch does not hold them all."""
+    if tensor.dtype not in _EXACT or tensor.layout != torch.strided or not is_plain_type(tensor):
         return record
     is_whole = record.sketch.size in (0, tensor.numel()) or INTEGERS in record.value_fingerprints
     return record if is_whole else _with_fingerprint(record, tensor.detach())

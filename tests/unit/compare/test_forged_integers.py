@@ -102,3 +102,40 @@ def test_no_other_fingerprint_stands_for_one_that_is_lacking(add):
 
     verdict = view.compare(retraced(view, honest, forge), actual, Tolerances())
     assert not verdict.matched or UnstatedFinding("where its integers are") in verdict.findings
+
+
+class Marks(nn.Module):
+    """It holds a table with a single mark, which its pass does not read."""
+
+    def __init__(self, at: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.register_buffer("marks", (torch.arange(1000) == at).to(dtype))
+
+    def forward(self, x):
+        return x
+
+
+EXACT = (
+    torch.bool,
+    torch.uint8,
+    torch.int8,
+    torch.int16,
+    torch.uint16,
+    torch.int32,
+    torch.uint32,
+    torch.int64,
+    torch.uint64,
+)
+
+
+@pytest.mark.parametrize("dtype", EXACT, ids=str)
+def test_a_mark_in_another_place_is_another_weight(dtype):
+    """Of places 61 apart, which a sketch adds up, half have the same sign."""
+
+    def view(at):
+        return FeatureMapsView(Marks(at, dtype), torch.ones(2))
+
+    baseline = view(5).capture()
+    assert view(5).compare(baseline, view(5).capture(), Tolerances()).matched
+    for at in range(5 + 61, 1000, 61):
+        assert view(at).compare(baseline, view(at).capture(), Tolerances()).cause == "weights"
