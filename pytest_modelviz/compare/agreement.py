@@ -9,7 +9,7 @@ that: a drift is never found here, and no baseline gains anything by being compa
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,15 +17,17 @@ import numpy.typing as npt
 
 from pytest_modelviz.compare.containers import is_sequential
 from pytest_modelviz.compare.error_propagation import ErrorPropagation
+from pytest_modelviz.compare.layouts import matching_layout
 from pytest_modelviz.compare.leaves import forgiven_rounding, worst
 from pytest_modelviz.compare.precision import is_exact
 from pytest_modelviz.compare.tolerance import WORST_BUCKET, Tolerances, weight_tolerance
 from pytest_modelviz.records.capture import Array
 from pytest_modelviz.records.captured_arrays import CapturedArrays
 from pytest_modelviz.records.noise import unpacked_noise
+from pytest_modelviz.records.structure import ModuleRecord
 from pytest_modelviz.records.tensors import TensorRecord
 from pytest_modelviz.records.trace import Event, ForwardTrace
-from pytest_modelviz.records.trace_structure import TraceLayout, matching_layout
+from pytest_modelviz.records.trace_structure import TraceLayout
 from pytest_modelviz.records.verdict import LayerError, Verdict
 
 _SHARE = 0.5  # of what is allowed: closer to it, the last digit might decide
@@ -55,13 +57,16 @@ def quick_match(
         return None
     trace, noise, count = actual.trace, baseline.get("trace.noise"), len(actual.trace.tensors)
     noises = [None] * count if noise is None else unpacked_noise(noise, count)
-    allowed = [_allowed(record, own, tolerances) for record, own in zip(trace.tensors.values(), noises, strict=True)]
-    errors = [found.error(most) for found, most in zip(differences, allowed, strict=False)]
-    if any(error > min(_SHARE * most, _MOST) for error, most in zip(errors, allowed, strict=True)):
-        return None
+    relative = tolerances.by_noise(_FLOAT)
+    allowed = [
+        relative(own) if record.dtype == _FLOAT else 0.0
+        for record, own in zip(trace.tensors.values(), noises, strict=True)
+    ]
+    for found, most in zip(differences, allowed, strict=False):
+        if found is not _SAME and found.error(most) > min(_SHARE * most, _MOST):
+            return None
     for found, weight in zip(differences[count:], trace.weights.values(), strict=True):
-        most = 0.0 if found is _SAME else weight_tolerance(weight.dtype)
-        if found.error(most) > _SHARE * most:
+        if found is not _SAME and found.error(most := weight_tolerance(weight.dtype)) > _SHARE * most:
             return None
     table = dict(zip(trace.tensors, zip(differences, allowed, strict=False), strict=False))
     layers = list(_layer_errors(trace, table, tolerances))
@@ -76,18 +81,24 @@ def _is_plain(trace: ForwardTrace, tolerances: Tolerances) -> bool:
         return False
     if len(trace.calls) < 2 or trace.gradients or trace.shadow is not None:
         return False
-    if not all(map(_is_plain_record, (*trace.tensors.values(), *trace.weights.values()))):
+    if not (_are_plain(trace.tensors.values(), (_FLOAT,)) and _are_plain(trace.weights.values(), _WEIGHTS)):
         return False
-    if not all(record.dtype == _FLOAT or is_exact(record.dtype) for record in trace.tensors.values()):
-        return False
-    if not all(record.dtype in _WEIGHTS or is_exact(record.dtype) for record in trace.weights.values()):
-        return False
-    return not any(module.has_integers or module.rounds_inputs for module in trace.modules.values())
+    modules = trace.modules.values()
+    held = {local: "" for module in modules for local in module.weights}
+    return not (ModuleRecord("", {}, held).has_integers or any(module.rounds_inputs for module in modules))
 
 
-def _is_plain_record(record: TensorRecord) -> bool:
-    is_alone = record.sketch_without_giants is None and record.former is None
-    return is_alone and record.step is None and not record.is_of_earlier_version
+def _are_plain(records: Collection[TensorRecord], floats: Collection[str]) -> bool:
+    """Whether each of these tensors has a single sketch, of this version, and one of these dtypes or an exact one."""
+    if not all(dtype in floats or is_exact(dtype) for dtype in {record.dtype for record in records}):
+        return False
+    return not any(
+        record.sketch_without_giants is not None
+        or record.former is not None
+        or record.step is not None
+        or record.is_of_earlier_version
+        for record in records
+    )
 
 
 @dataclass(frozen=True)
@@ -113,15 +124,12 @@ _SAME = _Difference()
 
 def _differences(baseline: Mapping[str, Array], actual: TraceLayout) -> Sequence[_Difference] | None:
     """The difference of each record's sketches; None where they are no numbers to subtract."""
-    pairs = [
-        (np.asarray(old, np.float64), np.asarray(new, np.float64))
-        for old, new in (
-            (baseline["trace.sketches"], actual.sketches),
-            (baseline["trace.wide"], actual.wide),
-        )
-    ]
+    stored = (baseline["trace.sketches"], actual.sketches), (baseline["trace.wide"], actual.wide)
+    pairs = [(np.asarray(old, np.float64), np.asarray(new, np.float64)) for old, new in stored]
     if not all(np.isfinite(numbers).all() for pair in pairs for numbers in pair):
         return None
+    if all(np.array_equal(*pair) for pair in pairs):
+        return [_SAME] * len(actual.positions)
     differing = [np.concatenate([[0], np.cumsum(old != new)]) for old, new in pairs]
     found = [_SAME] * len(actual.positions)
     groups: dict[tuple[bool, int], list[int]] = {}
@@ -129,7 +137,7 @@ def _differences(baseline: Mapping[str, Array], actual: TraceLayout) -> Sequence
         if differing[is_wide][start + size] != differing[is_wide][start]:
             groups.setdefault((is_wide, size), []).append(at)
     for (is_wide, size), group in groups.items():
-        places = np.array([actual.positions[at].start for at in group])[:, None] + np.arange(size)
+        places = np.array([actual.positions[at][1] for at in group])[:, None] + np.arange(size)
         old, new = pairs[is_wide]
         for at, difference in zip(group, _differences_of_rows(old[places], new[places]), strict=True):
             if difference.distance == 0.0:  # beyond what squares hold
@@ -157,13 +165,18 @@ def _layer_errors(
     trace: ForwardTrace, found: Mapping[str, tuple[_Difference, float]], tolerances: Tolerances
 ) -> Iterator[LayerError]:
     """The error of every call, in the order of leaving, as `LockstepComparison` gives them."""
-    propagation = ErrorPropagation(trace, trace, tolerances)
+    differing = {key for key, (difference, _) in found.items() if difference is not _SAME}
+    propagation = ErrorPropagation(trace, trace, tolerances) if differing else None
     handed_over: dict[str, tuple[float, float]] = {}
-    for event in trace.events():
-        if event.kind == "enter":
+    for call, parent in trace.left():
+        keys = {path: leaf.tensor for path, leaf in (call.outputs or {}).items()}
+        if propagation is None or differing.isdisjoint(keys.values()):
+            handed_over = {}  # errors of what is the same are none, whoever hands it on
+            first = next(iter(keys.values()), None)
+            yield LayerError(call.layer, call.index, 0.0, 0.0 if first is None else found[first][1])
             continue
-        is_container = event.parent is not None and is_sequential(trace.modules[event.call.layer])
-        keys = {path: leaf.tensor for path, leaf in event.leaves.items()}
+        is_container = parent is not None and is_sequential(trace.modules[call.layer])
+        event = Event("leave", call, parent)
         errors: dict[str, tuple[float, float]] = {}
         for path, key in keys.items():
             difference, allowed = (_SAME, 0.0) if key is None else found[key]
@@ -175,7 +188,7 @@ def _layer_errors(
                 errors[path] = _error(event, trace.tensors[key], difference, allowed, tolerances, propagation)
         handed_over = {key: errors[path] for path, key in keys.items() if key is not None}
         error, allowed, _ = worst(errors)
-        yield LayerError(event.call.layer, event.call.index, error, allowed)
+        yield LayerError(call.layer, call.index, error, allowed)
 
 
 def _error(

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pytest_modelviz.compare.ignored import is_ignored, lasting_modules
+from pytest_modelviz.compare.layouts import matching_layout
 from pytest_modelviz.records.capture import Array
 from pytest_modelviz.records.captured_arrays import CapturedArrays
 from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, ModuleRecord
 from pytest_modelviz.records.trace import ForwardTrace
 from pytest_modelviz.records.trace_arrays import DAMAGE, damaged_trace, unpack_trace
-from pytest_modelviz.records.trace_structure import matching_layout
 
 
 def stored_trace(arrays: Mapping[str, Array], ignored: Sequence[str] = ()) -> ForwardTrace:

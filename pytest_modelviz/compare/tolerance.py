@@ -7,8 +7,9 @@ versions do to torchvision's models (at most 7.2e-6 relative L2 at any layer), a
 from __future__ import annotations
 
 import fnmatch
+import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -163,6 +164,16 @@ class Tolerances:
             # a baseline that is made far from its shadow gains no more than six times what the dtype is allowed
             distance = min(shadow_distance or 0.0, self.default(dtype))
             return max(most, self.scale * min(_TIMES_SHADOW_DISTANCE * distance, MOST))
+        return self._measured(most, least, noise)
+
+    def by_noise(self, dtype: str) -> Callable[[float | None], float]:
+        """The relative tolerance of many tensors of one dtype, as a function of the noise that a baseline states."""
+        most, least = self.scale * self.default(dtype), _LEAST_RTOL.get(effective_dtype(dtype, self.precision))
+        if self.rtol is not None or least is None:
+            return lambda _: most
+        return functools.partial(self._measured, most, least)
+
+    def _measured(self, most: float, least: float, noise: float | None) -> float:
         measured = most if noise is None else min(most, max(_TIMES_NOISE * noise, least))
         return max(measured, self._jumped(noise))
 

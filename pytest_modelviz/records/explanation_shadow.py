@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Capture, Result_co
+from pytest_modelviz.records.captured_arrays import compared_names
 from pytest_modelviz.records.facts import items
 from pytest_modelviz.records.noise import EXPLANATION_NOISE
 from pytest_modelviz.text.strict_json import JsonObject
@@ -42,7 +43,7 @@ def explanation_shadow(capture: Capture) -> Capture | None:
     Raises UnreadableBaselineError for what is none.
     """
     facts = capture.facts.get(_FACT)
-    names = [name.removeprefix(PREFIX) for name in capture.arrays if name.startswith(PREFIX)]
+    names = [name.removeprefix(PREFIX) for name in compared_names(capture.arrays) if name.startswith(PREFIX)]
     arrays = {n: capture.arrays[PREFIX + n] for n in names if n.startswith(_TRACE) or "." not in n}
     if facts is None and not arrays:
         return None

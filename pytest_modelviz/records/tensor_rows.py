@@ -3,16 +3,14 @@
 import json
 import math
 import re
-import zlib
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Array
-from pytest_modelviz.records.limits import STRUCTURE
 from pytest_modelviz.records.tensors import WIDEST_SKETCH, Sketch, TensorRecord, is_of_giants
 
 _LARGEST_NUMEL, _MOST_SIDES = 2**62, 64  # torch makes no tensors of more
@@ -24,12 +22,8 @@ _DTYPE = re.compile(  # every dtype of torch, and those it may well have next
 _LEAST_SHARED = 8  # numbers: a reference to fewer takes as much room as the numbers
 
 
-class Position(NamedTuple):
-    """Where the sketches of a record lie: in which of the two arrays, from where on, and how many numbers."""
-
-    is_wide: bool
-    start: int
-    size: int
+# Where the sketches of a record lie: whether among those in double precision, from where on, and how many numbers.
+Position: TypeAlias = tuple[bool, int, int]
 
 
 class RowWriter:
@@ -45,13 +39,14 @@ class RowWriter:
         self.positions: list[Position] = []
 
     def row(self, record: TensorRecord) -> dict[str, Any]:
-        is_wide = record.sketch.dtype == np.float64
-        writer = self._wide if is_wide else self._narrow
         sketch = record.sketch if record.sketch_without_giants is None else np.concatenate(record.sketches)
-        share = writer.add(sketch)
-        start = share["same"][0] if "same" in share else writer.size - sketch.size
-        self.positions.append(Position(is_wide, start, sketch.size))
-        packed: dict[str, Any] = {"d": record.dtype, "s": list(record.shape), **share}
+        is_wide = record.sketch.dtype.char == "d"
+        start, is_new = (self._wide if is_wide else self._narrow).add(sketch)
+        size = sketch.size
+        self.positions.append((is_wide, start, size))
+        packed: dict[str, Any] = {"d": record.dtype, "s": record.shape, "n": size if is_new else 0}
+        if not is_new:
+            packed["same"] = start, size
         if is_wide:
             packed["w"] = 1
         if record.value_count is not None:
@@ -64,14 +59,6 @@ class RowWriter:
             packed["former"] = self.row(record.former)
         return packed
 
-    def arrays(self, prefix: str, structure: Mapping[str, Any]) -> dict[str, Array]:
-        narrow, wide = self.sketches()
-        return {
-            f"{prefix}{STRUCTURE}": np.frombuffer(zlib.compress(structure_text(structure), 9), dtype=np.uint8),
-            f"{prefix}.sketches": narrow,
-            f"{prefix}.wide": wide,
-        }
-
     def sketches(self) -> tuple[Array, Array]:
         """The sketches of all records, those in single and those in double precision."""
         return self._narrow.joined(), self._wide.joined()
@@ -79,7 +66,9 @@ class RowWriter:
 
 def structure_text(structure: Mapping[str, Any]) -> bytes:
     """The structure of a trace as it is compressed."""
-    return json.dumps(structure, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+    # a tree of rows, in which no cycle need be looked for
+    text = json.dumps(structure, separators=(",", ":"), ensure_ascii=True, allow_nan=False, check_circular=False)
+    return text.encode()
 
 
 class _SketchWriter:
@@ -89,17 +78,18 @@ class _SketchWriter:
         self._dtype = dtype
         self._sketches: list[Array] = []
         self._positions: dict[bytes, int] = {}
-        self.size = 0
+        self._size = 0
 
-    def add(self, sketch: Array) -> dict[str, Any]:
-        """Add a sketch; returns how many numbers were laid down for it and, if none, which ones it shares."""
-        content = sketch.tobytes()
-        if sketch.size >= _LEAST_SHARED and content in self._positions:
-            return {"n": 0, "same": [self._positions[content], int(sketch.size)]}
-        self._positions.setdefault(content, self.size)
+    def add(self, sketch: Array) -> tuple[int, bool]:
+        """Add a sketch; returns where its numbers lie, and whether they were not there already."""
+        start, size = self._size, sketch.size
+        if size >= _LEAST_SHARED:
+            known = self._positions.setdefault(sketch.tobytes(), start)
+            if known != start:
+                return known, False
         self._sketches.append(sketch)
-        self.size += sketch.size
-        return {"n": int(sketch.size)}
+        self._size += size
+        return start, True
 
     def joined(self) -> Array:
         return np.concatenate([np.zeros(0, self._dtype), *self._sketches]).astype(self._dtype, copy=False)

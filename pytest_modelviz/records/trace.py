@@ -83,6 +83,16 @@ class ForwardTrace:
     def weights(self) -> dict[str, TensorRecord]:
         return self.structure.weights
 
+    def left(self) -> Iterator[tuple[Call, Call | None]]:
+        """The calls in the order of leaving, each with the call that made it, None for what nobody called."""
+        stack: list[Call] = []
+        for call in self.calls:
+            while stack and stack[-1].depth >= call.depth:
+                yield stack.pop(), stack[-1] if stack else None
+            stack.append(call)
+        while stack:
+            yield stack.pop(), stack[-1] if stack else None
+
     def events(self) -> Iterator[Event]:
         """All enter and leave events in the order in which they happened."""
         stack: list[Call] = []

@@ -11,9 +11,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.capture import Array
-from pytest_modelviz.records.captured_arrays import CapturedArrays
+from pytest_modelviz.records.captured_arrays import CapturedArrays, MakeArrays
 from pytest_modelviz.records.limits import FIXED, STRUCTURE, is_structure
 from pytest_modelviz.records.noise import packed_noise, unpacked_noise
 from pytest_modelviz.records.sketch_version import (
@@ -23,10 +25,16 @@ from pytest_modelviz.records.sketch_version import (
     sketched_as,
 )
 from pytest_modelviz.records.structure import ModelStructure, ModuleRecord, require_recordable
-from pytest_modelviz.records.tensor_rows import RowWriter, SketchReader, sketch_readers, unpacked_record
+from pytest_modelviz.records.tensor_rows import (
+    RowWriter,
+    SketchReader,
+    sketch_readers,
+    structure_text,
+    unpacked_record,
+)
 from pytest_modelviz.records.tensors import LARGEST_PIECE, TensorRecord
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf, Leaves
-from pytest_modelviz.records.trace_structure import SHADOW, needs_version, packed_call, structure_of
+from pytest_modelviz.records.trace_structure import PARTS, SHADOW, TraceLayout, layout_of, needs_version, packed_call
 from pytest_modelviz.text.strict_json import parse_json
 
 _VERSIONS = (EARLIER_VERSION, SKETCH_VERSION)
@@ -44,9 +52,7 @@ def pack_trace(trace: ForwardTrace) -> dict[str, Array]:
         measured, "trace.noise" (uint16), each of one dimension; the same of its shadow.
 
     """
-    writer = RowWriter()
-    structure = structure_of(trace, writer)
-    arrays = {**writer.arrays("trace", structure), **_pack_noise(trace, "trace")}
+    arrays = {**_pack_layout(layout_of(trace), "trace"), **_pack_noise(trace, "trace")}
     if trace.shadow is not None:
         writer = RowWriter()
         same = trace.shadow.calls == trace.calls
@@ -54,19 +60,27 @@ def pack_trace(trace: ForwardTrace) -> dict[str, Array]:
             "calls": None if same else list(map(packed_call, trace.shadow.calls)),
             "tensors": {key: writer.row(record) for key, record in trace.shadow.tensors.items()},
         }
-        arrays |= {**writer.arrays("shadow", structure), **_pack_noise(trace.shadow, "shadow")}
+        own = TraceLayout(structure_text(structure), *writer.sketches(), writer.positions)
+        arrays |= {**_pack_layout(own, "shadow"), **_pack_noise(trace.shadow, "shadow")}
     return arrays
 
 
-def captured_arrays(trace: ForwardTrace, others: Mapping[str, Array] | None = None) -> CapturedArrays:
-    """The arrays of a capture: a trace, which nobody may change any more, and others by name."""
-    version, others = sketch_version(), dict(others or {})
+def _pack_layout(layout: TraceLayout, prefix: str) -> dict[str, Array]:
+    packed = np.frombuffer(zlib.compress(layout.text, 9), dtype=np.uint8)
+    return {f"{prefix}{part}": array for part, array in zip(PARTS, (packed, *layout[1:3]), strict=True)}
+
+
+def captured_arrays(
+    trace: ForwardTrace, others: Mapping[str, Array] | None = None, pictures: MakeArrays = dict
+) -> CapturedArrays:
+    """The arrays of a capture: a trace, which nobody may change any more, others by name, and pictures made later."""
+    version = sketch_version()
 
     def pack() -> dict[str, Array]:
         with sketched_as(version):
-            return {**pack_trace(trace), **others}
+            return pack_trace(trace)
 
-    return CapturedArrays(_as_read(trace), version, pack)
+    return CapturedArrays(_as_read(trace), version, pack, others, pictures)
 
 
 def _as_read(trace: ForwardTrace) -> ForwardTrace:
@@ -92,7 +106,7 @@ def stated_version(arrays: Mapping[str, Array]) -> int | None:
     What has no tensor of more than `LARGEST_ALIKE` numbers is of the earlier version: its sketches are the same.
     """
     if isinstance(arrays, CapturedArrays):
-        return arrays.version if needs_version(arrays.trace) else EARLIER_VERSION
+        return arrays.stated_version
     packed = arrays.get("trace.structure")
     try:
         match = None if packed is None else _STATED_VERSION.match(zlib.decompressobj().decompress(packed.tobytes(), 32))

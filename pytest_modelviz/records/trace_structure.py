@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from pytest_modelviz.records.capture import Array
-from pytest_modelviz.records.captured_arrays import CapturedArrays
-from pytest_modelviz.records.limits import STRUCTURE, is_structure
-from pytest_modelviz.records.sketch_version import EARLIER_VERSION, LARGEST_ALIKE, sketch_version, sketched_as
+from pytest_modelviz.records.limits import STRUCTURE
+from pytest_modelviz.records.sketch_version import EARLIER_VERSION, LARGEST_ALIKE, sketch_version
 from pytest_modelviz.records.tensor_rows import Position, RowWriter, structure_text
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaves
 
 SHADOW = f"shadow{STRUCTURE}"  # the array that says that a trace has a shadow
-_STRUCTURE, _NUMBERS = f"trace{STRUCTURE}", ("trace.sketches", "trace.wide")
+PARTS = (STRUCTURE, ".sketches", ".wide")  # end the names of the arrays that each trace is packed into
 
 
 class TraceLayout(NamedTuple):
@@ -34,40 +32,39 @@ class TraceLayout(NamedTuple):
     positions: Sequence[Position]
 
 
-def layout_of(trace: ForwardTrace) -> TraceLayout:
-    """Lay out a trace, without its shadow and its noise."""
+def layout_of(trace: ForwardTrace, version: int | None = None) -> TraceLayout:
+    """Lay out a trace, without its shadow and its noise; `version` is what `stated_version` says, where that is known.
+
+    Sketches are taken to be of the version that is made now.
+    """
     writer = RowWriter()
-    text = structure_text(structure_of(trace, writer))
+    text = structure_text(_structure_of(trace, writer, stated_version(trace) if version is None else version))
     return TraceLayout(text, *writer.sketches(), writer.positions)
 
 
-def matching_layout(baseline: Mapping[str, Array], actual: CapturedArrays) -> TraceLayout | None:
-    """How a capture just made is laid out, if a baseline has the same structure byte for byte; None if not.
-
-    Nothing of the baseline is unpacked beyond the length of that structure. Passes that have a shadow are never alike.
-    """
-    names = (_STRUCTURE, *_NUMBERS)
-    if actual.trace.shadow is not None or SHADOW in baseline or not all(name in baseline for name in names):
-        return None
-    if not is_structure(_STRUCTURE, baseline[_STRUCTURE]):
-        return None  # which no reader reads
-    with sketched_as(actual.version):
-        layout = layout_of(actual.trace)
-    for name, own in zip(_NUMBERS, (layout.sketches, layout.wide), strict=True):
-        if (baseline[name].dtype, baseline[name].shape) != (own.dtype, own.shape):
-            return None
-    inflater = zlib.decompressobj()
-    try:
-        text = inflater.decompress(baseline[_STRUCTURE].tobytes(), len(layout.text) + 1)
-    except zlib.error:
-        return None
-    return layout if text == layout.text and inflater.eof and not inflater.unused_data else None
+def packed_names(trace: ForwardTrace) -> frozenset[str]:
+    """The names of the arrays that a trace is packed into, those of its noise and of its shadow included."""
+    names = set(_names_of("trace", trace))
+    if trace.shadow is not None:
+        names.update(_names_of("shadow", trace.shadow))
+    return frozenset(names)
 
 
-def structure_of(trace: ForwardTrace, writer: RowWriter) -> dict[str, Any]:
+def _names_of(prefix: str, trace: ForwardTrace) -> Iterator[str]:
+    yield from (f"{prefix}{part}" for part in PARTS)
+    if any(record.noise is not None for record in (*trace.tensors.values(), *trace.gradients.values())):
+        yield f"{prefix}.noise"
+
+
+def stated_version(trace: ForwardTrace) -> int:
+    """The version of sketches that a packed trace states: small tensors have the same ones in both."""
+    return sketch_version() if needs_version(trace) else EARLIER_VERSION
+
+
+def _structure_of(trace: ForwardTrace, writer: RowWriter, version: int) -> dict[str, Any]:
     """The structure of a trace; the `writer` takes its sketches."""
     return {
-        "sketch": sketch_version() if needs_version(trace) else EARLIER_VERSION,
+        "sketch": version,
         "modules": {n: [m.class_name, dict(m.config), dict(m.weights)] for n, m in trace.modules.items()},
         "calls": list(map(packed_call, trace.calls)),
         "tensors": {key: writer.row(record) for key, record in (*trace.tensors.items(), *trace.gradients.items())},

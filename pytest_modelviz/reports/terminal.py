@@ -21,6 +21,7 @@ _CAUSES = {  # those that do not speak for themselves
 }
 _ERRORS = {"cam_map": " in the map", "saliency_map": " in the gradient", "activation_maximization": " in the climb"}
 _REPEATABLE = "  nothing was recorded or compared: make it repeatable, or leave the random part out of the check"
+_SILENT = {Status.MATCH, Status.RECORDED, Status.NOT_COMPARED}  # need no words but for notes
 _LIMITS = (
     kinds.KinksFinding,
     kinds.UncomparedFinding,
@@ -47,6 +48,8 @@ def explain(
     was captured; `notes` say what the check does not cover, `cause_text` what the cause means in this view, if that is
     something else than in others. Names and texts of models and files become printable.
     """
+    if result.status in _SILENT and not (findings or notes):
+        return ""
     result, findings, reason = printable(result), printable(findings), printable(reason)
     most, most_notes = (None, None) if whole else (MOST_LISTED, _MOST_NOTES)
     accept = accept_command(commands[1]) if result.candidate is not None else ""

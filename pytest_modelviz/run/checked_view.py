@@ -111,6 +111,17 @@ _FIELDS: dict[type, dict[str, Rule]] = {
 }
 
 
+_PLAIN_ERROR = {(str, int, float, float)}  # the types of the fields that `LayerError` declares
+
+
+def _are_plain_errors(items: Sequence[object]) -> bool:
+    """Whether these are all errors of layers as they should be: of large models thousands, looked at in one go."""
+    errors = [item for item in items if type(item) is LayerError]
+    if len(errors) < len(items):
+        return False
+    return {(type(e.layer), type(e.call), type(e.error), type(e.tolerance)) for e in errors} <= _PLAIN_ERROR
+
+
 @dataclass(frozen=True)
 class CheckedView:
     """A view that raises ModelvizError where a method of `inner` returns what the run cannot use."""
@@ -162,6 +173,8 @@ class CheckedView:
 
     def _check_fields(self, method: str, value: object, path: str = "") -> None:
         if isinstance(value, (tuple, list)):
+            if _are_plain_errors(value):
+                return
             for at, item in enumerate(value):
                 self._check_fields(method, item, f"{path}[{at}]")
         for field, rule in _FIELDS.get(type(value), {}).items():

@@ -1,6 +1,6 @@
 """The files of one baseline as bytes, and a capture as such files and back. Reads and writes nothing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_modelviz.errors import UnreadableBaselineError
@@ -25,13 +25,15 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 class Files:
     """A baseline's files as they are: JSON, safetensors and PNG.
 
-    `is_cut_off` says that the write was interrupted before the arrays got their final name.
+    `is_cut_off` says that the write was interrupted before the arrays got their final name. `document` is the JSON
+    file as `decode_json` reads it, where that has been done already.
     """
 
     text: bytes
     arrays: bytes | None = None
     picture: bytes | None = None
     is_cut_off: bool = False
+    document: dict[str, Any] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def encode_files(location: Location, capture: Capture, *, nodeid: str, name: str
 
 def decode_owned(files: Files, location: Location, *, nodeid: str, name: str, limits: Limits = FIXED) -> dict[str, Any]:
     """The document in the JSON file; raises UnreadableBaselineError where it is not this check's."""
-    document = decode_json(files.text, limits)
+    document = decode_json(files.text, limits) if files.document is None else files.document
     require_owner(document, nodeid=nodeid, name=name, variant=location.variant)
     return document
 

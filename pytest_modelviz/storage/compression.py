@@ -5,11 +5,13 @@ Its bytes are stored plane by plane, the first bytes of all numbers first, since
 photographs the differences between neighbouring pixels are stored.
 """
 
+from __future__ import annotations
+
 import collections
 import math
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -37,13 +39,13 @@ def compressed(arrays: Mapping[str, Array]) -> dict[str, Array]:
     return stored
 
 
-def expanded(arrays: Mapping[str, Array], most: int) -> dict[str, Array]:
+def expanded(arrays: Mapping[str, Array], most: int) -> Mapping[str, Array]:
     """Arrays as they were; raises UnreadableBaselineError.
 
     Where they would take more than `most` bytes, none of them is unpacked.
     """
     plain, packed = _split(arrays, most)
-    return {**plain, **{each.key: _inflated(each) for each in packed}}
+    return _ExpandedArrays(plain, {each.key: (each, _inflated(each)) for each in packed})
 
 
 def require_expandable(arrays: Mapping[str, Array], most: int) -> None:
@@ -59,6 +61,33 @@ def require_expandable(arrays: Mapping[str, Array], most: int) -> None:
             raise packed.damage(f" ({error})") from error
         if size != packed.size or not inflater.eof or inflater.unused_data:
             raise packed.damage()
+
+
+class _ExpandedArrays(Mapping[str, Array]):
+    """Arrays of a file, of which nothing is left that could be damaged: what was packed is laid out when asked for."""
+
+    def __init__(self, plain: dict[str, Array], inflated: Mapping[str, tuple[_Packed, bytes]]) -> None:
+        self._arrays, self._inflated = plain, dict(inflated)
+        self._names = [*plain, *inflated]
+        for key in [key for key, (packed, _) in self._inflated.items() if not packed.size]:
+            self._lay_out(key)  # of a shape that may fit no bytes at all
+
+    def _lay_out(self, key: str) -> None:
+        self._arrays[key] = _laid_out(*self._inflated.pop(key))
+
+    def __getitem__(self, key: str) -> Array:
+        if key in self._inflated:
+            self._lay_out(key)
+        return self._arrays[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._arrays or key in self._inflated
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 class _Packed(NamedTuple):
@@ -107,7 +136,8 @@ def _deflated(array: Array) -> bytes:
     return zlib.compress(planes.T.tobytes(), 9)
 
 
-def _inflated(packed: _Packed) -> Array:
+def _inflated(packed: _Packed) -> bytes:
+    """What it unpacks to, plane by plane. Raises UnreadableBaselineError."""
     inflater = zlib.decompressobj()
     try:
         raw = inflater.decompress(packed.data, packed.size + 1)
@@ -115,6 +145,10 @@ def _inflated(packed: _Packed) -> Array:
         raise packed.damage(f" ({error})") from error
     if len(raw) != packed.size or not inflater.eof or inflater.unused_data:
         raise packed.damage()
+    return raw
+
+
+def _laid_out(packed: _Packed, raw: bytes) -> Array:
     planes = np.frombuffer(raw, np.uint8).reshape(packed.dtype.itemsize, -1)
     array = np.frombuffer(planes.T.tobytes(), packed.dtype).reshape(packed.shape)
     return np.cumsum(array, axis=1, dtype=np.uint8) if _is_photo(packed.dtype, packed.shape) else array

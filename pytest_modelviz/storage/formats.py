@@ -23,6 +23,7 @@ SCHEMA = 1
 _SEAL = "content_sha256"  # the key of a document's digest of its content
 _KEYS = {"schema", "nodeid", "view", "name", "variant", "data_sha256", "environment", "facts", _SEAL}  # of a recording
 _PARTS = {"view": str, "facts": dict, "environment": dict}
+_CONFLICT = b"<<<<<<< ", b">>>>>>> "
 _LENGTH_BYTES = 8  # a safetensors file begins with the length of its header
 _ROWS_FROM = 2  # below this depth a value takes one line
 
@@ -98,7 +99,7 @@ def content_digest(document: Mapping[str, Any]) -> str:
     environment, which never makes a check fail.
     """
     content = [document.get("facts"), document.get("data_sha256")]
-    return sha256(json.dumps(content, allow_nan=False).encode())
+    return sha256(json.dumps(content, allow_nan=False, check_circular=False).encode())  # what was parsed has no cycles
 
 
 def text_sha256(data: bytes) -> str:
@@ -165,7 +166,7 @@ def decode_json(data: bytes, limits: Limits = FIXED) -> dict[str, Any]:
     if not data.strip(b" \t\r\n\0"):
         raise UnreadableBaselineError("it is empty: restore it from version control")
     _refuse_pointer(data)
-    if any(line.startswith((b"<<<<<<< ", b">>>>>>> ")) for line in data.splitlines()):
+    if _has_conflict(data):
         raise UnreadableBaselineError("it holds a merge conflict: take one side, or record it anew")
     try:
         document = parse_json(data, most_values=limits.json_values)
@@ -206,7 +207,7 @@ def require_owner(document: Mapping[str, Any], *, nodeid: str, name: str, varian
         raise UnreadableBaselineError(f"it belongs to another variant, {document.get('variant')!r}")
 
 
-def decode_arrays(data: bytes, limits: Limits = FIXED) -> dict[str, Array]:
+def decode_arrays(data: bytes, limits: Limits = FIXED) -> Mapping[str, Array]:
     """Parse safetensors bytes; raises UnreadableBaselineError, before anything is unpacked that is too large."""
     from pytest_modelviz.storage.compression import expanded
 
@@ -248,6 +249,13 @@ def _require_header(data: bytes, limits: Limits) -> None:
         parse_json(data[_LENGTH_BYTES : _LENGTH_BYTES + length])
     except (ValueError, RecursionError) as error:
         raise UnreadableBaselineError(f"its safetensors file is damaged ({error})") from error
+
+
+def _has_conflict(data: bytes) -> bool:
+    """Whether a line begins as git marks one side of a merge conflict."""
+    if not any(marker in data for marker in _CONFLICT):
+        return False
+    return any(line.startswith(_CONFLICT) for line in data.splitlines())
 
 
 def _refuse_pointer(data: bytes) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pytest_modelviz.errors import OversizedBaselineError
 from pytest_modelviz.records.capture import Array, Capture
-from pytest_modelviz.records.limits import FIXED, SMALL, Limits, is_structure
+from pytest_modelviz.records.limits import FIXED, SMALL, STRUCTURE, Limits, is_structure
 from pytest_modelviz.text.strict_json import count_values
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def structure_size(arrays: Mapping[str, Array], limits: Limits) -> tuple[int, in
     Zero where there is none, or what is no such thing: its reader says what is wrong with it.
     """
     size = count = 0
-    for packed in (array for name, array in arrays.items() if is_structure(name, array)):
+    for packed in (arrays[name] for name in arrays if name.endswith(STRUCTURE) and is_structure(name, arrays[name])):
         with contextlib.suppress(zlib.error):
             for piece in pieces(zlib.decompressobj(), packed.tobytes()):
                 size, count = size + len(piece), count + count_values(piece)

@@ -46,12 +46,14 @@ class BaselineReader:
         except FileNotFoundError:
             self._refuse_remains(location)
             return None
-        digest = decode_json(text, limits).get("data_sha256")
+        document = decode_json(text, limits)
+        digest = document.get("data_sha256")
         if digest is None:
-            return Files(text)
+            return Files(text, document=document)
         name, arrays = self._arrays(location, str(digest), limits)
         waits = name != f"{location.path}.safetensors"
-        return Files(text, arrays, is_cut_off=waits and self.folder.supports_atomic_rename)
+        is_cut_off = waits and self.folder.supports_atomic_rename
+        return Files(text, arrays, is_cut_off=is_cut_off, document=document)
 
     def _refuse_remains(self, location: Location) -> None:
         with contextlib.suppress(FileNotFoundError):

@@ -17,6 +17,7 @@ JsonObject: TypeAlias = Mapping[str, JsonValue]
 
 MOST_VALUES = 3_000_000  # a summary of a hundred thousand modules has two million
 _MOST_DEPTH = 64
+_CONTAINERS = (dict, list)  # as the parser makes them
 _MOST_DIGITS = 300  # of an integer: with more it does not fit into a float, and with 4,301 into no int of Python's
 
 
@@ -85,14 +86,13 @@ def _integer(text: str) -> int:
 
 
 def _require_depth(value: Any) -> None:
-    level = [value]
+    level = [value] if type(value) in _CONTAINERS else []
     for _ in range(_MOST_DEPTH + 1):
         level = [
             inner
             for outer in level
-            if isinstance(outer, (dict, list))
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, (dict, list))
+            for inner in (outer.values() if type(outer) is dict else outer)
+            if type(inner) in _CONTAINERS
         ]
         if not level:
             return

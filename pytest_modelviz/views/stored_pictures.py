@@ -14,6 +14,7 @@ from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.pictures.photos import Photo
 from pytest_modelviz.records.capture import Array, Capture
 from pytest_modelviz.text.strict_json import JsonValue
+from pytest_modelviz.views.half_precision import common_exponent, in_half_precision
 
 MOST_INPUTS, INPUT_SIDE = 4, 96  # samples of a batch, and the longest side of a picture of one
 _INPUT = "input"
@@ -23,10 +24,8 @@ _LARGEST = 1e300
 
 def packed(values: npt.NDArray[np.float32]) -> tuple[Array, int]:
     """Half precision with a common power of two, so that no magnitude overflows."""
-    finite = np.abs(values[np.isfinite(values)])
-    exponent = int(np.frexp(finite.max())[1]) if finite.size and finite.max() > 0 else 0
-    with np.errstate(all="ignore"):  # what is far below the largest value may vanish
-        return np.ldexp(values, -exponent).astype(np.float16), exponent
+    exponent = common_exponent(values)
+    return in_half_precision(values, exponent), exponent
 
 
 def unpacked_values(

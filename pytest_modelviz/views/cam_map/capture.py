@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 
@@ -193,8 +194,8 @@ class CamMapView:
             "places": layouts,
         }
         facts |= {key: value for key, value in optional.items() if value} | precision_facts(trace)
-        inputs = input_pictures(self._input, len(raw)) if raw.ndim > 2 else {}  # a sequence is no picture
-        arrays = captured_arrays(trace, {"map": raw, **inputs})
+        pictures = functools.partial(input_pictures, self._input, len(raw)) if raw.ndim > 2 else dict  # of no sequence
+        arrays = captured_arrays(trace, {"map": raw}, pictures)
         notes = (*coverage_notes(self.model, trace), *target_notes(scores), *_quality_notes(raw, names))
         return Capture(
             self.view, facts, arrays, environment(self.model, self._input), result, notes, tuple(trace.modules)

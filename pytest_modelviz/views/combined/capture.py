@@ -34,7 +34,6 @@ from pytest_modelviz.views.cam_map.records import CamMap
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from pytest_modelviz.views.feature_maps.records import FeatureMaps
 from pytest_modelviz.views.feature_maps.thumbnails import ThumbnailCollector
-from pytest_modelviz.views.input_pictures import input_pictures
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 from pytest_modelviz.views.model_summary.contents import contents_of
 from pytest_modelviz.views.model_summary.flops import MultAdds, counted_pass
@@ -119,9 +118,9 @@ class CombinedCapture:
         if self._cam is not None:
             captures["cam_map"] = self._cam.with_shadow(cast("Capture[CamMap]", captures["cam_map"]), seconds)
         if self._maps is not None:
-            trace, collector, inputs, output = self._observed
+            trace, collector, output = self._observed
             trace, note = with_shadow(trace, self._model, self._input, self._maps.shadow, seconds)
-            captures["feature_maps"] = self._maps.captured(trace, collector, inputs, output, note)
+            captures["feature_maps"] = self._maps.captured(trace, collector, output, note)
         return captures
 
     def _captures_of_pass(self, kind: type[PassRecorder]) -> dict[str, Capture]:
@@ -160,7 +159,7 @@ class CombinedCapture:
         if self._maps is not None and collector is not None:
             if recorder is not None:  # as a pass without gradients gives it, as far as containers can be rebuilt
                 output = rebuild(output, lambda item: item.detach() if isinstance(item, torch.Tensor) else item)
-            self._observed = trace, collector, input_pictures(self._input), output
+            self._observed = trace, collector, output
         if self._summary is not None and contents is not None:
             own = {} if counter is None else counter.own
             observed = SummaryPass(trace.without_dtypes(), own, contents.caches(model))

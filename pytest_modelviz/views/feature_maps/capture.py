@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 
 import torch
@@ -38,8 +38,8 @@ from pytest_modelviz.views.feature_maps import pictures
 from pytest_modelviz.views.feature_maps.profiles import ProfileCollector
 from pytest_modelviz.views.feature_maps.records import PICTURE, FeatureMaps, layer_rows
 from pytest_modelviz.views.feature_maps.thumbnails import ThumbnailCollector
+from pytest_modelviz.views.half_precision import common_exponent, in_half_precision
 from pytest_modelviz.views.input_pictures import input_pictures
-from pytest_modelviz.views.stored_pictures import packed
 
 _WITH_MEAN = functools.partial(record_tensor, mean=True)
 
@@ -74,7 +74,7 @@ class FeatureMapsView:
         if is_low(trace) and kind is not DtypeRecorder:  # the model itself has a region of lower precision
             trace, collector, output = self._pass(DtypeRecorder)
         trace, note = with_shadow(trace, self.model, self._input, self.shadow, seconds)
-        return self.captured(trace, collector, input_pictures(self._input), output, note)
+        return self.captured(trace, collector, output, note)
 
     def _pass(
         self,
@@ -135,18 +135,21 @@ class FeatureMapsView:
         self,
         trace: ForwardTrace,
         collector: ThumbnailCollector,
-        inputs: Mapping[str, Array],
         output: ModelOutput,
         shadow_note: str = "",
     ) -> Capture[FeatureMaps]:
-        """The capture of a pass that was made already, with the pictures of its input."""
+        """The capture of a pass that was made already."""
         stored, thumbnails = _stored(trace), collector.thumbnails()
-        arrays: dict[str, Array] = {}
-        pages: dict[str, JsonObject] = {}
-        for layer, thumbnail in thumbnails.items():
-            arrays[PICTURE + layer], exponent = packed(thumbnail.maps)
-            pages[layer] = {"channels": thumbnail.channels, "of": thumbnail.of, "exponent": exponent}
-        arrays.update(inputs)
+        exponents = {layer: common_exponent(thumbnail.maps) for layer, thumbnail in thumbnails.items()}
+        pages: dict[str, JsonObject] = {
+            layer: {"channels": thumbnail.channels, "of": thumbnail.of, "exponent": exponents[layer]}
+            for layer, thumbnail in thumbnails.items()
+        }
+
+        def pictures() -> dict[str, Array]:
+            maps = ((layer, in_half_precision(thumbnails[layer].maps, by)) for layer, by in exponents.items())
+            return {**{PICTURE + layer: array for layer, array in maps}, **input_pictures(self._input)}
+
         facts: JsonObject = {
             "model": class_name(self.model),
             **top_class_facts(output),
@@ -156,8 +159,8 @@ class FeatureMapsView:
         result = FeatureMaps(trace, output, {layer: thumbnail.maps for layer, thumbnail in thumbnails.items()})
         notes = (*coverage_notes(self.model, trace), *([shadow_note] if shadow_note else []))
         around = environment(self.model, self._input)
-        arrays_of_all = captured_arrays(stored, arrays)
-        return Capture(self.view, facts, arrays_of_all, around, result, notes, tuple(trace.modules))
+        arrays = captured_arrays(stored, pictures=pictures)
+        return Capture(self.view, facts, arrays, around, result, notes, tuple(trace.modules))
 
 
 def _with_means(trace: ForwardTrace, again: ForwardTrace) -> ForwardTrace:

@@ -31,10 +31,16 @@ _NORMS = ("BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "SyncBatchNorm"
 _FUSED = ("RNN", "GRU", "LSTM")  # classes that accelerators run in kernels of their own
 
 
-def layers_of(facts: JsonObject, ignored: Sequence[str] = ()) -> Rows:
-    """The rows of a summary, without configuration that two processes do not share or that is ignored."""
+def listed(facts: JsonObject) -> dict[str, JsonObject]:
+    """The rows of a summary as they stand. Raises UnreadableBaselineError for what is none."""
     layers = rows(facts, "layers")
     require_recordable(layers)
+    return layers
+
+
+def layers_of(facts: JsonObject, ignored: Sequence[str] = ()) -> Rows:
+    """The rows of a summary, without configuration that two processes do not share or that is ignored."""
+    layers = listed(facts)
     for name, row in layers.items():
         text, given = row.get("config"), row.get("in")
         if isinstance(text, str):

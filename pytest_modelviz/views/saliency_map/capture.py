@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 
 import numpy as np
@@ -93,7 +94,7 @@ class SaliencyMapView:
         }
         if is_smooth(scores.values):
             facts["smooth"] = True
-        arrays: dict[str, Array] = dict(input_pictures(self._input, len(gradient)))
+        arrays: dict[str, Array] = {}
         if scores.explained:
             facts["explained"] = scores.explained
         pages: dict[str, JsonObject] = {}
@@ -104,7 +105,7 @@ class SaliencyMapView:
         facts["pictures"] = pages
         notes = (*coverage_notes(self.model, trace), *target_notes(scores), *_quality_notes(self._method, explanation))
         around = environment(self.model, self._input)
-        captured = captured_arrays(trace, arrays)
+        captured = captured_arrays(trace, arrays, functools.partial(input_pictures, self._input, len(gradient)))
         return Capture(self.view, facts, captured, around, result, notes, tuple(trace.modules))
 
     def explain_values(self, verdict: Verdict, baseline: Capture) -> Verdict:

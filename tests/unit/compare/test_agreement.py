@@ -11,11 +11,12 @@ from torch import nn
 from zoo import images, sequences
 
 from pytest_modelviz.compare import agreement
+from pytest_modelviz.compare.layouts import matching_layout
 from pytest_modelviz.compare.stored import trace_pair
 from pytest_modelviz.compare.tolerance import LayerTolerance, Tolerances
 from pytest_modelviz.errors import UnreadableBaselineError
 from pytest_modelviz.records.trace_arrays import unpack_trace
-from pytest_modelviz.records.trace_structure import layout_of, matching_layout
+from pytest_modelviz.records.trace_structure import layout_of
 from pytest_modelviz.views.base import measured
 from pytest_modelviz.views.feature_maps import compare as comparison
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView

@@ -68,3 +68,19 @@ def test_a_network_that_amplifies_rounding_is_allowed_to_amplify_jumps():
 def test_an_update_leaves_alone_what_is_within_the_noise():
     assert Tolerances(scale=0.1).relative("float32", 1e-6) == pytest.approx(2.5e-6)
     assert Tolerances(scale=0.1).relative("float32", 1e-5) == pytest.approx(1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "int64"])
+@pytest.mark.parametrize(
+    "own",
+    [
+        Tolerances(),
+        Tolerances(rtol=1e-3, scale=0.1),
+        Tolerances(device="cuda:0", precision="tf32"),
+        Tolerances(shadow_of="bfloat16", jumps=1e-5),
+    ],
+)
+def test_many_tensors_are_allowed_what_each_of_them_is(own, dtype):
+    allowed = own.by_noise(dtype)
+    for noise in (None, 0.0, 1e-12, 2e-6, 200 * 2.0**-21, 1.0, float("inf")):
+        assert allowed(noise) == own.relative(dtype, noise)

@@ -13,8 +13,10 @@ from zoo import ZOO, SmallNet, images
 
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.records import trace_arrays
+from pytest_modelviz.records.captured_arrays import compared_names
 from pytest_modelviz.records.sketch_version import EARLIER_VERSION, SKETCH_VERSION, sketched_as
-from pytest_modelviz.records.trace_arrays import captured_arrays, stated_version, unpack_trace
+from pytest_modelviz.records.trace_arrays import captured_arrays, pack_trace, stated_version, unpack_trace
+from pytest_modelviz.records.trace_structure import packed_names
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 
 
@@ -68,6 +70,49 @@ def test_a_match_packs_nothing():
     assert not packing.called
 
 
+@pytest.mark.parametrize("name", ZOO)
+def test_calls_are_left_in_the_order_of_events(name):
+    torch.manual_seed(0)
+    own = FeatureMapsView(ZOO[name].build(), ZOO[name].input()).capture().arrays.trace
+    left = [(id(event.call), id(event.parent)) for event in own.events() if event.kind == "leave"]
+    assert [(id(call), id(parent)) for call, parent in own.left()] == left
+    assert len(left) == len(own.calls)
+
+
 def test_facts_are_plain_json():
     facts = FeatureMapsView(SmallNet(), images()).capture().facts
     assert json.loads(json.dumps(facts))["layers"] == facts["layers"]
+
+
+def test_names_are_known_before_anything_is_packed_or_pictured():
+    made = []
+
+    def pictures():
+        made.append("pictures")
+        return {"input": np.zeros(3)}
+
+    with unittest.mock.patch.object(trace_arrays, "pack_trace") as packing:
+        arrays = captured_arrays(trace(), {"map": np.ones(2)}, pictures)
+        assert {"trace.structure", "trace.sketches", "trace.wide", "map"} == set(compared_names(arrays))
+        assert "trace.structure" in arrays
+        assert "map" in arrays
+        assert arrays["map"].tolist() == [1.0, 1.0]
+        assert not packing.called
+    assert not made
+    assert arrays["trace.structure"].dtype == np.uint8
+    assert not made
+    assert arrays["input"].tolist() == [0.0, 0.0, 0.0]
+    assert "other" not in arrays
+    assert list(arrays) == ["trace.structure", "trace.sketches", "trace.wide", "map", "input"]
+    assert made == ["pictures"]
+    assert set(compared_names(dict(arrays))) == set(arrays)
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_a_trace_is_packed_into_the_arrays_that_are_named(name):
+    torch.manual_seed(0)
+    view = FeatureMapsView(ZOO[name].build(), ZOO[name].input())
+    capture = view.capture()
+    own, recorded = capture.arrays.trace, unpack_trace(dict(view.with_noise(capture).arrays))
+    for each in (own, recorded):
+        assert packed_names(each) == pack_trace(each).keys()

@@ -111,6 +111,11 @@ def drift(**changes):
             drift(layers=(LayerError("conv1", 0, "much", 0.0),)),
             "in what its compare returned, layers[0].error must be a float, not 'much'",
         ),
+        (
+            "compare",
+            drift(layers=(*[LayerError("conv1", 0, 0.0, 0.0)] * 9, LayerError("conv1", "0", 0.0, 0.0))),
+            "in what its compare returned, layers[9].call must be an int, not '0'",
+        ),
         ("picture", None, "its picture must return a list of Picture, Curve, Histogram and Graph, not None"),
         ("picture", [PICTURE], "its picture must return a list of Picture, Curve, Histogram and Graph, not [array("),
         (

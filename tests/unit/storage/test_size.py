@@ -113,6 +113,17 @@ def test_what_was_not_written_so_is_damaged(key, data, message):
         expanded({key: np.frombuffer(data or whole, np.uint8)}, WIDE)
 
 
+def test_what_was_packed_is_laid_out_once_and_in_its_place():
+    maps = np.zeros((32, 32), np.float16)
+    arrays = expanded({"z": np.zeros(2), **compressed({"a": maps, "b": maps + 1})}, WIDE)
+    assert (list(arrays), len(arrays), "a" in arrays, "c" in arrays) == (["z", "a", "b"], 3, True, False)
+    assert arrays["b"].tolist() == (maps + 1).tolist()
+    assert arrays["b"] is arrays["b"]
+    assert list(arrays) == ["z", "a", "b"]
+    with pytest.raises(KeyError):
+        arrays["c"]
+
+
 @pytest.mark.parametrize(
     "key", ["a|b", "a|float32[2]", "a|float16[]", "|float16[2", "a|float16[2]", "a|uint8[" + "9" * 5000 + "]"]
 )
