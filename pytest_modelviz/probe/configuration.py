@@ -20,7 +20,7 @@ from pytest_modelviz.compare.bracketed import in_one_order
 from pytest_modelviz.compare.ignored import lasting_config
 from pytest_modelviz.compare.shared_objects import object_text, settings_by_attribute
 from pytest_modelviz.compare.volatile import is_machinery, is_volatile, lasting, normalised
-from pytest_modelviz.probe.modules import OWN_OF_MODULE, class_name, observed_modules
+from pytest_modelviz.probe.modules import OWN_OF_MODULE, class_name, holding, observed_modules, own_attributes
 from pytest_modelviz.probe.nested_values import plain_text
 from pytest_modelviz.records.structure import ModuleRecord
 from pytest_modelviz.text.side_by_side import split_path
@@ -28,6 +28,8 @@ from pytest_modelviz.text.side_by_side import split_path
 _TENSOR = re.compile(r"tensor\((?:[^()]|\([^()]*\))*\)")
 _LISTED, _MOST_ITEMS = 64, 100_000  # items that are written out, items that are examined
 _PLAIN = (bool, int, float, complex, str, type(None), torch.dtype, torch.device, torch.Size, enum.Enum)
+_MOST_KNOWN, _LONGEST_KNOWN = 4096, 2000  # configurations that are remembered, letters of each
+_known: dict[tuple[object, ...], dict[str, str]] = {}  # of modules that have plain attributes only
 _NO_CONFIGURATION = OWN_OF_MODULE | {"forward"}  # a replaced forward is code
 
 
@@ -41,6 +43,10 @@ def configuration(module: torch.nn.Module) -> dict[str, str]:
         '0.5'
 
     """
+    return _configuration(module, own_attributes(module))
+
+
+def _configuration(module: torch.nn.Module, attributes: Mapping[str, object]) -> dict[str, str]:
     config: dict[str, str] = {}
     try:
         config["extra_repr"] = _mask_tensors(plain_text(module.extra_repr()))
@@ -48,11 +54,26 @@ def configuration(module: torch.nn.Module) -> dict[str, str]:
             config["repr"] = _mask_tensors(plain_text(repr(module)))
     except Exception as error:  # from a user's code: it must not end the check
         config.setdefault("extra_repr", f"<raised {type(error).__name__}>")
-    for name, value in sorted(item for item in vars(module).items() if item[0] not in _NO_CONFIGURATION):
-        text = None if is_volatile(name) else _plain(value)
+    if holding(attributes):
+        return lasting_config(_with_attributes(config, attributes))
+    # modules of equal attributes have equal texts; what is written alike is of the same type
+    key = (tuple(config.items()), tuple(attributes), repr([*attributes.values()]))
+    known = _known.get(key)
+    if known is None:
+        known = lasting_config(_with_attributes(config, attributes))
+        if len(key[-1]) + sum(map(len, config.values())) < _LONGEST_KNOWN:
+            if len(_known) >= _MOST_KNOWN:
+                _known.clear()
+            _known[key] = known
+    return dict(known)
+
+
+def _with_attributes(config: dict[str, str], attributes: Mapping[str, object]) -> dict[str, str]:
+    for name in sorted(attributes):
+        text = None if name == "forward" or is_volatile(name) else _plain(attributes[name])
         if text is not None:
             config[name] = text
-    return lasting_config(config)
+    return config
 
 
 def _mask_tensors(text: str) -> str:
@@ -136,6 +157,7 @@ class Describer:
 
     def __init__(self) -> None:
         self._object_texts: dict[int, str] = {}
+        self._signatures: dict[type[torch.nn.Module], dict[str, str]] = {}
 
     def describe(self, module: torch.nn.Module, weights: Mapping[str, str]) -> ModuleRecord:
         """Describe a module.
@@ -145,18 +167,15 @@ class Describer:
             weights: its own parameters and buffers: local name -> the name that they are recorded under.
 
         """
-        config = configuration(module)
-        for name, value in vars(module).items():
-            if name not in config and name not in _NO_CONFIGURATION and not is_volatile(name):
+        attributes = own_attributes(module)
+        config = _configuration(module, attributes)
+        for name, value in holding(attributes):
+            if name not in config and name != "forward" and not is_volatile(name):
                 self._add_object(config, name, value)
-        parameters = parameters_of(module)
-        config["forward"] = str(parameters)
-        texts = {name: _plain(value) for name, value in parameters.defaults.items()}
-        defaults = [f"{name}={text}" for name, text in texts.items() if text is not None]
-        if parameters.keywords is not None:  # which parameters are required matters where any other name can be given
-            defaults += [name for name, text in texts.items() if text is None]
-        if defaults:
-            config["defaults"] = "\n".join(defaults)
+        kind = type(module)
+        if kind not in self._signatures:
+            self._signatures[kind] = _signature(parameters_of(module))
+        config.update(self._signatures[kind])
         return ModuleRecord(class_name(module), config, dict(weights))
 
     def _add_object(self, config: dict[str, str], name: str, value: object) -> None:
@@ -232,6 +251,18 @@ class Parameters(NamedTuple):
         keywords = "" if self.keywords is None else f"**{self.keywords}"
         texts = [f"{name}{OPTIONAL}" if name in marked else name for name in (*self.names, rest, *self.only_by_name)]
         return ", ".join(filter(None, [*texts, keywords]))
+
+
+def _signature(parameters: Parameters) -> dict[str, str]:
+    """What a configuration says of the parameters of a forward."""
+    config = {"forward": str(parameters)}
+    texts = {name: _plain(value) for name, value in parameters.defaults.items()}
+    defaults = [f"{name}={text}" for name, text in texts.items() if text is not None]
+    if parameters.keywords is not None:  # which parameters are required matters where any other name can be given
+        defaults += [name for name, text in texts.items() if text is None]
+    if defaults:
+        config["defaults"] = "\n".join(defaults)
+    return config
 
 
 def parameters_of(module: torch.nn.Module) -> Parameters:

@@ -91,14 +91,23 @@ class _Adder:
         self._product, self._rest = memory[:, :count], memory[:, count:] if padded > count else None
         self._lines = memory.view(rows, -1, span)
         self._shape = (rows, self._parallel_rows, width)
+        self._row, self._lines_of_row = self._product[0], self._lines[0]
 
     def __call__(self, values: torch.Tensor) -> torch.Tensor:
-        """(rows, count) or, of one row, (count,) -> (rows, width)."""
-        torch.mul(values.view(self._product.shape), self._signs, out=self._product)
+        """(rows, count) -> (rows, width)."""
+        torch.mul(values, self._signs, out=self._product)
         if self._rest is not None:
             self._rest.zero_()
         sums = self._lines.sum(1)
         return sums if self._parallel_rows == 1 else sums.view(self._shape).sum(1)
+
+    def sum_row(self, values: torch.Tensor) -> torch.Tensor:
+        """The same of a single row, in fewer operators: (count,) -> (width,)."""
+        torch.mul(values, self._signs, out=self._row)
+        if self._rest is not None:
+            self._rest.zero_()
+        sums = self._lines_of_row.sum(0)
+        return sums if self._parallel_rows == 1 else sums.view(self._shape[1:]).sum(0)
 
 
 class _PerThread(threading.local):
@@ -204,20 +213,34 @@ def sketch_rows(flat: torch.Tensor, width: int) -> torch.Tensor:
         a tensor of several pieces (2, width): the sketch of still earlier versions as well.
 
     """
+    single = single_sketch(flat, width)
+    return _sketches_of_pieces(flat, width) if single is None else single[None]
+
+
+def reads_in_chunks(count: int) -> bool:
+    """Whether a tensor of so many numbers is sketched chunk by chunk, so that `single_sketch` may widen it."""
+    return count > LARGEST_ALIKE and sketch_version() != EARLIER_VERSION
+
+
+def single_sketch(flat: torch.Tensor, width: int, dtype: torch.dtype | None = None) -> torch.Tensor | None:
+    """The same, (min(n, width),), of a tensor that has a single sketch; None for one that has two.
+
+    One that `reads_in_chunks` may be in half precision: `dtype` is what each chunk is converted to.
+    """
     count = flat.numel()
     if count <= width:
-        return flat[None]
-    is_earlier = sketch_version() == EARLIER_VERSION
-    if count <= (LARGEST_PIECE if is_earlier else LARGEST_ALIKE):
-        return row_adder(1, count, width, flat.dtype, flat.device)(flat)
-    if is_earlier:
-        return _sketches_of_pieces(flat, width)
+        return flat
+    if count <= LARGEST_ALIKE:
+        return row_adder(1, count, width, flat.dtype, flat.device).sum_row(flat)
+    if sketch_version() == EARLIER_VERSION:
+        return row_adder(1, count, width, flat.dtype, flat.device).sum_row(flat) if count <= LARGEST_PIECE else None
     span, flat = _span(width), flat.contiguous()
-    total = _sketch_chunk(flat[: _CHUNK * span], span)
-    for index in range(1, -(-count // (_CHUNK * span))):
-        sums = _sketch_chunk(flat[index * _CHUNK * span : (index + 1) * _CHUNK * span], span)
-        total += sums * _part_signs(index, span, _CHUNKS_SALT, flat.dtype, flat.device)
-    return total[None] if span == width else total.view(-1, width).sum(0, keepdim=True)
+    chunks = flat.split(_CHUNK * span) if count > _CHUNK * span else [flat]
+    total = _sketch_chunk(chunks[0] if dtype is None else chunks[0].to(dtype), span)
+    for index, chunk in enumerate(chunks[1:], 1):
+        sums = _sketch_chunk(chunk if dtype is None else chunk.to(dtype), span)
+        total += sums * _part_signs(index, span, _CHUNKS_SALT, total.dtype, flat.device)
+    return total if span == width else total.view(-1, width).sum(0)
 
 
 def signs_of(count: int, width: int) -> npt.NDArray[np.float64]:
@@ -236,7 +259,7 @@ def _sketches_of_pieces(flat: torch.Tensor, width: int) -> torch.Tensor:
     step = LARGEST_PIECE - LARGEST_PIECE % _span(width)
     total, former = totals = flat.new_zeros(2, width)
     for index, piece in enumerate(flat.split(step)):
-        sums = row_adder(1, piece.numel(), width, flat.dtype, flat.device)(piece)[0]
+        sums = row_adder(1, piece.numel(), width, flat.dtype, flat.device).sum_row(piece)
         total += sums.roll(index) * _part_signs(index, width, _PIECES_SALT, flat.dtype, flat.device)
         former += _former_sign(index) * sums
     return totals

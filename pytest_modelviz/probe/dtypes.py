@@ -33,8 +33,8 @@ _FUSED = (torch.nn.TransformerEncoder, torch.nn.TransformerEncoderLayer, torch.n
 
 def recorder_for(model: torch.nn.Module, input_data: ModelInput) -> type[PassRecorder]:
     """The class of recorder for a pass: one that notes dtypes where weights or input are of lower precision."""
-    given = (*all_tensors(model), *tensors(input_data))
-    return DtypeRecorder if is_any_autocast_enabled() or any(t.dtype in _LOW for t in given) else PassRecorder
+    dtypes = {tensor.dtype for tensor in (*all_tensors(model), *tensors(input_data))}
+    return PassRecorder if _LOW.isdisjoint(dtypes) and not is_any_autocast_enabled() else DtypeRecorder
 
 
 class DtypeRecorder(PassRecorder):

@@ -2,8 +2,9 @@
 
 import contextlib
 import copy
+import operator
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias, cast
 
 import torch
@@ -12,7 +13,13 @@ from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.containers import modules_in, with_items
 from pytest_modelviz.probe.eager import eager
 from pytest_modelviz.probe.module_state import NestedState
-from pytest_modelviz.probe.modules import all_modules, all_tensors, parameters_and_buffers, tensors_without_names
+from pytest_modelviz.probe.modules import (
+    all_modules,
+    all_tensors,
+    parameters_and_buffers,
+    tensors_without_names,
+    uninitialised,
+)
 from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.process import modes_untouched
 from pytest_modelviz.probe.purity import untouched
@@ -135,32 +142,31 @@ def prepared(model: torch.nn.Module, input_data: ModelInput, *, grad: bool = Fal
 
     """
     require_model(model)
-    require_same_device(model, input_data)
-    if grad and any(tensor.is_meta for tensor in tensors_without_names(model)[0]):
+    parameters, buffers = tensors_without_names(model)
+    require_same_device(model, input_data, parameters)
+    if grad and any(tensor.is_meta for tensor in parameters):
         raise ModelvizError(
             "the model is on the meta device, where tensors hold no numbers: give it some with "
             "model.to_empty(device='cpu') and load its weights (model_summary and model_graph can do without)"
         )
     with untouched(model, input_data), torch.inference_mode(False), torch.set_grad_enabled(grad), eager():
-        model = _materialise(model, input_data)
+        if input_data is not None and (lazy := uninitialised((*parameters, *buffers))):
+            model = _materialised(model, input_data, lazy)
         if grad and any(tensor.is_inference() for tensor in tensors_without_names(model)[0]):
             model = copy_model(model)  # tensors made in inference mode cannot take part in a backward pass
         with contextlib.suppress(NotImplementedError):  # a module from torch.export has the mode it was exported in
-            if any(module.training for module in all_modules(model)):
+            if any(map(operator.attrgetter("training"), all_modules(model))):
                 model.eval()
         yield compiled_from(model)
 
 
-def _materialise(model: torch.nn.Module, input_data: ModelInput) -> torch.nn.Module:
-    uninitialised = [tensor for tensor in all_tensors(model) if torch.nn.parameter.is_lazy(tensor)]
-    if input_data is None or not uninitialised:
-        return model
+def _materialised(model: torch.nn.Module, input_data: ModelInput, lazy: list[torch.Tensor]) -> torch.nn.Module:
     # `deepcopy` cannot copy them
     copies = {
         id(t): cast("Callable[..., torch.Tensor]", type(t))(
             requires_grad=t.requires_grad, device=t.device, dtype=t.dtype
         )
-        for t in uninitialised
+        for t in lazy
     }
     model = copy_model(model, copies)
     with torch.no_grad():
@@ -176,9 +182,9 @@ def require_model(model: object) -> None:
         raise ModelvizError(f"the model must be a torch.nn.Module, not {type(model).__name__}")
 
 
-def require_same_device(model: torch.nn.Module, input_data: ModelInput) -> None:
+def require_same_device(model: torch.nn.Module, input_data: ModelInput, parameters: Iterable[torch.Tensor]) -> None:
     """Raise ModelvizError where the input is on another device than the model, before torch fails deep inside."""
-    devices = {parameter.device for parameter in tensors_without_names(model)[0]}
+    devices = {parameter.device for parameter in parameters}
     if len(devices) != 1:
         return  # no parameters, or a model spread over devices on purpose
     (device,) = map(str, devices)

@@ -34,7 +34,7 @@ class LeafRecorder:
         leaf_by_path: dict[str, Leaf] = {}
         for name, value in values:
             if isinstance(value, torch.Tensor):  # as nearly all values are: its leaf is found faster without a walk
-                path = _unused(name, leaf_by_path)
+                path = name if name not in leaf_by_path else _unused(name, leaf_by_path)
                 leaf_by_path[path] = Leaf(self.key(value, prefix + path, anew=anew, is_given=are_given))
                 continue
             for written, item in leaves(value, name, with_empty=with_empty):
@@ -86,7 +86,7 @@ class LeafRecorder:
         if known is not None and not anew:
             return known
         if self._queue is not None and not anew:
-            key = _unused(name, self.tensors)
+            key = name if name not in self.tensors else _unused(name, self.tensors)
             keep = functools.partial(self.tensors.__setitem__, key)
             self.tensors[key] = self._queue.record(tensor, ACTIVATION_WIDTH, keep, is_kept=is_given)
         else:
@@ -104,8 +104,6 @@ class LeafRecorder:
 
 
 def _unused(name: str, names: Container[str]) -> str:
-    if name not in names:
-        return name
     unused, repetition = name, 1
     while unused in names:
         repetition += 1

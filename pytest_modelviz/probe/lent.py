@@ -4,7 +4,7 @@ They belong to the call's inputs: the module is not responsible for them. The le
 back afterwards, so a weight is lent to the outermost call at whose end it is still swapped.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,19 +30,20 @@ class LentWeights:
 
     def __init__(self, modules: Iterable[torch.nn.Module]) -> None:
         self._own = {
-            id(module): {local: id(parameter) for local, parameter in parameter_table(module).items()}
+            id(module): {local: id(parameter) for local, parameter in table.items()} if table else {}
             for module in modules
+            for table in [parameter_table(module)]
         }
         self._open: list[_Loan] = []
 
-    def borrowed(self, module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-        """Yield (local name, tensor) for the parameters of a called module that are not its own."""
+    def borrowed(self, module: torch.nn.Module) -> Sequence[tuple[str, torch.Tensor]]:
+        """(local name, tensor) of the parameters of a called module that are not its own."""
         own = self._own[id(module)]
-        table = parameter_table(module) if own else {}
-        for local, before in own.items():
-            current = table.get(local)
-            if id(current) != before and isinstance(current, torch.Tensor):
-                yield local, current
+        if not own:
+            return ()
+        current = parameter_table(module)
+        changed = [local for local, before in own.items() if id(current.get(local)) != before]
+        return [(local, tensor) for local in changed if isinstance(tensor := current.get(local), torch.Tensor)]
 
     def add(self, call: Call, module: torch.nn.Module, local: str, leaf: Leaf) -> None:
         """Record the leaf of such a tensor."""
@@ -50,7 +51,7 @@ class LentWeights:
 
     def leave(self, call: Call) -> None:
         """A call has ended: tensors that are still in place were lent to it or to a caller of it."""
-        for loan in list(self._open):
+        for loan in list(self._open) if self._open else ():
             current = parameter_table(loan.module).get(loan.local)
             if id(current) == self._own[id(loan.module)][loan.local]:
                 self._open.remove(loan)

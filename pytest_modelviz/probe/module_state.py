@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from pytest_modelviz.probe.modules import OWN_OF_MODULE
+from pytest_modelviz.probe.modules import ATOMS, holding_attributes
 from pytest_modelviz.probe.restoring import restore_attributes, restore_container
 
 _UNINTERESTING = (str, bytes, int, float, complex, type(None), type, types.FunctionType, types.MethodType)
@@ -25,11 +25,10 @@ class ModuleState:
         self._training = module.training
         self._scripted = isinstance(module, torch.jit.ScriptModule)
         self._attributes = {} if self._scripted else dict(module.__dict__)
-        self._containers = [
-            (value, value.copy() if value else None)
-            for value in self._attributes.values()
-            if isinstance(value, _CONTAINERS)
-        ]
+        values = self._attributes.values()
+        containers = [value for value in values if type(value) not in ATOMS and isinstance(value, _CONTAINERS)]
+        self._empty = [value for value in containers if not value]  # as most are: the tables of hooks
+        self._containers = [(value, value.copy()) for value in containers if value]
 
     def restore(self) -> None:
         module = self._module
@@ -40,8 +39,10 @@ class ModuleState:
         else:
             restore_attributes(module.__dict__, self._attributes)
         for container, before in self._containers:
-            if container or before:
-                restore_container(container, before or {})
+            restore_container(container, before)
+        if any(self._empty):
+            for container in self._empty:
+                container.clear()
 
 
 class NestedState:
@@ -63,15 +64,17 @@ class NestedState:
         self._actions: list[Callable[[], object]] = []
         self._known = {id(module) for module in modules}
         for module in self.modules:  # grows as hidden modules are found
-            if not isinstance(module, torch.jit.ScriptModule):
-                self._visit([value for name, value in vars(module).items() if name not in OWN_OF_MODULE])
+            if holding := holding_attributes(module):
+                self._visit([value for _, value in holding])
 
     def _visit(self, values: list[object]) -> None:
         for depth in range(4):
             inner: list[object] = []
             for value in values:
-                if not isinstance(value, _UNINTERESTING) and id(value) not in self._known:
+                if not (type(value) in ATOMS or isinstance(value, _UNINTERESTING) or id(value) in self._known):
                     inner += self._record(value, depth)
+            if not inner:
+                return
             values = inner
 
     def _record(self, value: object, depth: int) -> Iterable[object]:

@@ -1,7 +1,8 @@
 """The contents of a model, without a pass: names, classes, parameters and buffers, ties."""
 
 import functools
-from collections.abc import Hashable, Iterator
+import itertools
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import cast
 
 import torch
@@ -21,7 +22,10 @@ _WRAPPERS = {
     "FullyShardedDataParallel": "_fsdp_wrapped_module",
     "CheckpointWrapper": "_checkpoint_wrapped_module",
 }
-OWN_OF_MODULE = frozenset(torch.nn.Module().__dict__)  # the attributes that every module has
+_OWN_IN_ORDER = tuple(torch.nn.Module().__dict__)
+_INITIALISED = (torch.Tensor, torch.nn.Parameter)  # classes of tensors that are not lazy
+OWN_OF_MODULE = frozenset(_OWN_IN_ORDER)  # the attributes that every module has
+ATOMS = frozenset({bool, int, float, complex, str, bytes, type(None)})  # types of values that hold no others
 
 
 def unwrap(module: torch.nn.Module) -> torch.nn.Module:
@@ -33,8 +37,8 @@ def unwrap(module: torch.nn.Module) -> torch.nn.Module:
     return module
 
 
-def observed_modules(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
-    """Yield (name, module) for every module once, in registration order, without wrappers and their name segments.
+def observed_modules(model: torch.nn.Module) -> list[tuple[str, torch.nn.Module]]:
+    """(name, module) of every module once, in registration order, without wrappers and their name segments.
 
     Raises:
         ModelvizError: the model is nested more deeply than a baseline can store.
@@ -44,14 +48,14 @@ def observed_modules(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Mod
         ['', '0']
 
     """
-    for name, module, is_first in _all_names(model):
-        if is_first:
-            if len(name) > MOST_NESTED and not is_recordable(name):  # shorter ones need not be looked through
-                raise ModelvizError(
-                    f"the module {name[:80]!r} and so on lies too deep: a baseline holds at most {MOST_NESTED} levels "
-                    f"and names of {LONGEST_NAME} characters. Check a part of the model"
-                )
-            yield name, module
+    named = [(name, module) for name, module, is_first in _all_names(model) if is_first]
+    for name, _ in named:
+        if len(name) > MOST_NESTED and not is_recordable(name):  # shorter ones need not be looked through
+            raise ModelvizError(
+                f"the module {name[:80]!r} and so on lies too deep: a baseline holds at most {MOST_NESTED} levels "
+                f"and names of {LONGEST_NAME} characters. Check a part of the model"
+            )
+    return named
 
 
 def _all_names(model: torch.nn.Module) -> list[tuple[str, torch.nn.Module, bool]]:
@@ -67,9 +71,9 @@ def _all_names(model: torch.nn.Module) -> list[tuple[str, torch.nn.Module, bool]
         named.append((name, module, is_first))
         if is_first:
             visited.add(id(module))
-            prefix = f"{name}." if name else ""
-            children = [(prefix + local, child) for local, child in child_table(module).items() if child is not None]
-            waiting += reversed(children)
+            if table := child_table(module):
+                prefix = f"{name}." if name else ""
+                waiting += reversed([(prefix + local, child) for local, child in table.items() if child is not None])
     return named
 
 
@@ -83,13 +87,25 @@ def all_modules(model: torch.nn.Module) -> list[torch.nn.Module]:
         if id(module) not in visited:
             visited.add(id(module))
             found.append(module)
-            waiting += reversed([child for child in child_table(module).values() if child is not None])
+            if children := child_table(module):
+                waiting += reversed([child for child in children.values() if child is not None])
     return found
 
 
 def class_name(module: torch.nn.Module) -> str:
     """The name of a module's class, for a scripted module that of the original."""
-    return str(getattr(module, "original_name", None) or type(module).__name__)
+    original = getattr(module, "original_name", None) if has_attribute(module, "original_name") else None
+    return str(original or type(module).__name__)
+
+
+def has_attribute(module: torch.nn.Module, name: str) -> bool:
+    """Whether a module has an attribute, without the exception that torch raises, slowly, where it has none."""
+    kind = type(module)
+    if isinstance(module, torch.jit.ScriptModule) or kind.__getattr__ is not torch.nn.Module.__getattr__:
+        return hasattr(module, name)
+    if name in vars(module) or hasattr(kind, name):
+        return True
+    return name in parameter_table(module) or name in buffer_table(module) or name in child_table(module)
 
 
 def is_namesake(module: torch.nn.Module) -> bool:
@@ -118,25 +134,53 @@ def _is_of_torch(value: object) -> bool:
     return str(home).startswith("torch.")
 
 
-def own_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield (name, tensor) for a module's own parameters and buffers, without its children's."""
-    for table in (parameter_table(module), buffer_table(module)):
-        yield from ((name, tensor) for name, tensor in table.items() if tensor is not None)
+def own_attributes(module: torch.nn.Module) -> dict[str, object]:
+    """The attributes that a module has beside those of every module, in the order in which they were set.
+
+    Example:
+        >>> own_attributes(torch.nn.Dropout(0.5))
+        {'p': 0.5, 'inplace': False}
+
+    """
+    attributes = vars(module)
+    if len(attributes) == len(_OWN_IN_ORDER) and attributes.keys() == OWN_OF_MODULE:
+        return {}
+    names = tuple(attributes)
+    if names[: len(_OWN_IN_ORDER)] == _OWN_IN_ORDER:  # as where a class calls `super().__init__()` first
+        return {name: attributes[name] for name in names[len(_OWN_IN_ORDER) :]}
+    return {name: value for name, value in attributes.items() if name not in OWN_OF_MODULE}
+
+
+def holding(attributes: Mapping[str, object]) -> list[tuple[str, object]]:
+    """(name, value) of those attributes that may hold further values: most are atoms, or tuples of atoms."""
+    return [
+        (name, value)
+        for name, value in attributes.items()
+        if type(value) not in ATOMS and not (type(value) is tuple and ATOMS.issuperset(map(type, value)))
+    ]
+
+
+def holding_attributes(module: torch.nn.Module) -> list[tuple[str, object]]:
+    """The same of a module's own attributes; none of a scripted module."""
+    return [] if isinstance(module, torch.jit.ScriptModule) else holding(own_attributes(module))
+
+
+def own_tensors(module: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
+    """(name, tensor) of a module's own parameters and buffers, without its children's."""
+    tables = [table for table in (parameter_table(module), buffer_table(module)) if table]
+    return [(name, tensor) for table in tables for name, tensor in table.items() if tensor is not None]
 
 
 def unsaved_buffers(module: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
     """(name, buffer) of the buffers that are in no state dict."""
-    names = internals.unsaved_buffer_names(module)
-    return [(name, buffer) for name, buffer in buffer_table(module).items() if name in names and buffer is not None]
+    table = buffer_table(module)
+    names = internals.unsaved_buffer_names(module) if table else ()
+    return [(name, buffer) for name, buffer in table.items() if name in names and buffer is not None] if names else []
 
 
 def loose_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield (name with `ATTRIBUTE_SUFFIX`, tensor) for tensors in plain attributes and in lists and dicts there."""
-    if isinstance(module, torch.jit.ScriptModule):
-        return
-    for name, value in vars(module).items():
-        if name in OWN_OF_MODULE:
-            continue
+    for name, value in holding_attributes(module):
         if isinstance(value, torch.Tensor):
             yield f"{name}{ATTRIBUTE_SUFFIX}", value
         elif isinstance(value, (list, tuple, dict)):
@@ -145,9 +189,14 @@ def loose_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]
                     yield f"{name}[{key!r}]{ATTRIBUTE_SUFFIX}", item
 
 
+def is_of_quantised(module: torch.nn.Module) -> bool:
+    """Whether a module is one of torch's quantised ones."""
+    return type(module).__module__.startswith("torch.ao.nn.")
+
+
 def packed_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield (name, tensor) for weight and bias of torch's quantised modules, which hold them packed."""
-    if type(module).__module__.startswith("torch.ao.nn."):
+    if is_of_quantised(module):
         for name in ("weight", "bias"):
             method = getattr(module, name, None)
             value = method() if callable(method) else None
@@ -157,12 +206,11 @@ def packed_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]
 
 def opaque_modules(model: torch.nn.Module) -> list[str]:
     """Names of the outermost TorchScript modules: calls inside of them cannot be observed."""
-    scripted: list[str] = []
-    for name, module in observed_modules(model):
-        inside = any(not outer or name.startswith(f"{outer}.") for outer in scripted)
-        if isinstance(module, torch.jit.ScriptModule) and not inside:
-            scripted.append(name)
-    return scripted
+    outermost: list[str] = []
+    for name in [name for name, module in observed_modules(model) if isinstance(module, torch.jit.ScriptModule)]:
+        if not any(not outer or name.startswith(f"{outer}.") for outer in outermost):
+            outermost.append(name)
+    return outermost
 
 
 def parameters_and_buffers(model: torch.nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
@@ -201,14 +249,19 @@ def tensors_without_names(model: torch.nn.Module) -> tuple[list[torch.Tensor], l
         for buffer in buffer_table(module).values():
             if buffer is not None and id(buffer) not in parameters:
                 buffers.setdefault(id(buffer), buffer)
-        waiting += reversed([child for child in child_table(module).values() if child is not None])
+        if children := child_table(module):
+            waiting += reversed([child for child in children.values() if child is not None])
     return list(parameters.values()), list(buffers.values())
 
 
+def uninitialised(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+    """Those tensors that lazy modules have yet to make."""
+    return [t for t in tensors if type(t) not in _INITIALISED and torch.nn.parameter.is_lazy(t)]
+
+
 def all_tensors(model: torch.nn.Module) -> Iterator[torch.Tensor]:
-    """Yield the parameters and then the buffers of a model, shared ones once."""
-    for found in tensors_without_names(model):
-        yield from found
+    """The parameters and then the buffers of a model, shared ones once."""
+    return itertools.chain(*tensors_without_names(model))
 
 
 def tie_groups(model: torch.nn.Module) -> tuple[tuple[str, ...], ...]:

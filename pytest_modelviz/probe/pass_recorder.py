@@ -84,14 +84,15 @@ class PassRecorder:
         queue: SketchQueue | None = None,
         structure: ModelStructure | None = None,
     ) -> None:
-        named = list(observed_modules(model))
+        named = observed_modules(model)
         self._names = {id(module): name for name, module in named}
-        compiled = [module for module in model.modules() if type(module).__name__ == "OptimizedModule"]
+        compiled = [module for module in modules.all_modules(model) if type(module).__name__ == "OptimizedModule"]
         self._wrapped = {id(wrapper): modules.unwrap(wrapper) for wrapper in compiled}
         self._observed = [module for _, module in named]
         self._running: tuple[int, int, type[torch.nn.Module]] | None = None  # module, its wrapper, class of __call__
         self._root_autocast: str | None = None
         self._observers = tuple(observers)
+        self._entering = [o.enter for o in observers if type(o).enter is not CallObserver.enter]
         self._thread = threading.get_ident()
         self._depth = 0
         self._counts: dict[str, int] = {}
@@ -124,6 +125,11 @@ class PassRecorder:
         structure = ModelStructure(self._modules, self._weights.records(), self._ties)
         return ForwardTrace(structure, self.calls, self.tensors, notes=self._notes)
 
+    @property
+    def structure(self) -> ModelStructure:
+        """The modules as they stand, without sketches of their weights, of which some wait for the pass."""
+        return ModelStructure(dict(self._modules), ties=self._ties)
+
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
         """Record every call that this thread makes inside the block.
@@ -132,12 +138,13 @@ class PassRecorder:
             ModelvizError: no module was called.
 
         """
-        classes = {base for module in self._observed for base in type(module).__mro__ if "__call__" in vars(base)}
+        kinds = set(map(type, self._observed))
+        classes = {base for kind in kinds for base in kind.__mro__ if "__call__" in vars(base)}
         classes = {base for base in classes if issubclass(base, torch.nn.Module)} | {torch.nn.Module}
         originals = {base: vars(base)["__call__"] for base in classes}
         self._state.begin()
         limit = sys.getrecursionlimit()
-        deepest = max(name.count(".") for name in self._modules) + 1
+        deepest = max([name.count(".") for name in self._modules]) + 1
         try:
             sys.setrecursionlimit(limit + _FRAMES_PER_CALL * deepest)  # a model that runs unobserved must run here
             for base, original in originals.items():
@@ -178,7 +185,7 @@ class PassRecorder:
         prefix, arguments = call.key, _name_arguments(self._parameters_of(module), args, kwargs)
         call.inputs = inputs = self._leaves.record(arguments, f"{prefix}<", are_given=True)
         watched = WatchedArguments(arguments) if not self._depth and self._leaves.records_numbers else None
-        autocast = _autocast()
+        autocast = _autocast() if is_any_autocast_enabled() else ""
         if self._depth == 0:
             self._root_autocast = autocast
         elif autocast != self._root_autocast:  # the caller's code has changed it
@@ -186,8 +193,8 @@ class PassRecorder:
         self.calls.append(call)
         for local, tensor in self._lent.borrowed(module):
             self._lent.add(call, module, local, Leaf(self._leaves.key(tensor, f"{prefix}<{local}")))
-        for observer in self._observers:
-            observer.enter(call)
+        for enter in self._entering:
+            enter(call)
         self._depth += 1
         try:
             output = original(*args, **kwargs)
@@ -251,9 +258,7 @@ def _set_call(base: Any, function: Operator) -> None:  # a type checker forbids 
 
 
 def _autocast() -> str:
-    """The devices and dtypes of autocast as a text, empty where it is off."""
-    if not is_any_autocast_enabled():
-        return ""
+    """The devices and dtypes of autocast, which is on, as a text."""
     kinds = [kind for kind in ("cpu", "cuda") if torch.is_autocast_enabled(kind)]
     return ", ".join(f"{kind} {torch.get_autocast_dtype(kind)}" for kind in kinds) or "other devices"
 

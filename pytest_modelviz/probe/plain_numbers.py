@@ -6,14 +6,14 @@ import torch
 
 from pytest_modelviz.probe.torch_internals import is_inside_transform
 
-_PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
+PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
 ARITHMETIC = {torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.bool}
 _NARROW = {torch.float32, torch.float16, torch.bfloat16}
 
 
 def is_plain_type(tensor: torch.Tensor) -> bool:
     """Whether a tensor is of torch's own classes: a subclass may override any operation."""
-    return type(tensor) in _PLAIN_TENSORS and not is_inside_transform(tensor)
+    return type(tensor) in PLAIN_TENSORS and not is_inside_transform(tensor)
 
 
 @functools.lru_cache(maxsize=64)

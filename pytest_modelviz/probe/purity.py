@@ -16,11 +16,11 @@ import torch
 from pytest_modelviz.probe import torch_internals as internals
 from pytest_modelviz.probe.context_stacks import DISPATCH_MODES
 from pytest_modelviz.probe.module_state import ModuleState, NestedState
-from pytest_modelviz.probe.modules import tensors_without_names
+from pytest_modelviz.probe.modules import all_modules, tensors_without_names, uninitialised
 from pytest_modelviz.probe.nested_values import tensors
 from pytest_modelviz.probe.process import process_untouched
 from pytest_modelviz.probe.restoring import Step
-from pytest_modelviz.probe.tensor_state import TensorState, has_storage, same_bits, view_of
+from pytest_modelviz.probe.tensor_state import TensorState, same_bits, storage_of, view_of
 from pytest_modelviz.probe.torch_internals import Args, Kwargs, Operator, TorchDispatchMode
 
 _PLAIN = (torch.Tensor, torch.nn.Buffer)
@@ -40,7 +40,7 @@ def untouched(model: torch.nn.Module, input_data: object = None) -> Iterator[Non
         ...     model.eval()(image)
 
     """
-    inner = NestedState(list(model.modules()))
+    inner = NestedState(all_modules(model))
     modules = [(module, ModuleState(module)) for module in inner.modules]
     parameters, buffers = tensors_without_names(model)
     for module in inner.hidden:
@@ -50,7 +50,8 @@ def untouched(model: torch.nn.Module, input_data: object = None) -> Iterator[Non
     protected = list({id(tensor): tensor for tensor in candidates}.values())
     gradients = [tensor.grad for tensor in protected if tensor.is_leaf and tensor.grad is not None]
     states = [TensorState(tensor) for tensor in protected]
-    values = _BufferValues([buffer for buffer in buffers if not torch.nn.parameter.is_lazy(buffer)])
+    lazy = set(map(id, uninitialised(buffers)))
+    values = _BufferValues([buffer for buffer in buffers if id(buffer) not in lazy])
     writes = _SaveBeforeWrite([*protected, *gradients])
     # attributes before the memory that tensors view, and that before the values in it
     steps: list[Step] = [(f"attributes of {type(module).__name__}", state.restore) for module, state in modules]
@@ -66,10 +67,10 @@ def state_of(tensor: torch.Tensor) -> object:
 
     Within an `untouched` block writes through `.data` count as well.
     """
-    if not has_storage(tensor):
-        return 0
     view = view_of(tensor)
-    return view, _SaveBeforeWrite.active[-1].count(view[0]) if _SaveBeforeWrite.active else 0
+    if view is None:
+        return 0
+    return view, _SaveBeforeWrite.active[-1].counts.get(view[0], 0) if _SaveBeforeWrite.active else 0
 
 
 def value_at_entry(tensor: torch.Tensor) -> torch.Tensor:
@@ -114,13 +115,10 @@ class _SaveBeforeWrite(TorchDispatchMode):
 
     def __init__(self, protected: list[torch.Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
-        self._storages = {
-            internals.storage_key(tensor): tensor.untyped_storage()
-            for tensor in protected
-            if not tensor.is_meta and has_storage(tensor)
-        }
+        storages = [storage_of(tensor) for tensor in protected if not tensor.is_meta]
+        self._storages = {internals.key_of(storage): storage for storage in storages if storage is not None}
         self._saved: dict[int, torch.UntypedStorage] = {}
-        self._counts: dict[int, int] = {}
+        self.counts: dict[int, int] = {}  # how many operations have written into the memory of a key
 
     def __enter__(self) -> _SaveBeforeWrite:
         _allow_higher_order_operators()
@@ -135,24 +133,26 @@ class _SaveBeforeWrite(TorchDispatchMode):
         super().__exit__(*raised)  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, op: Operator, types: object, args: Args = (), kwargs: Kwargs | None = None) -> object:
-        if _mutated_arguments(op):
+        try:
+            is_writing = internals.is_mutable(op)
+        except AttributeError:  # what takes functions has no schema
+            is_writing = False
+        if is_writing:
             for tensor in written_tensors(op, args, kwargs or {}):
                 self._save(tensor)
         return op(*args, **kwargs) if kwargs else op(*args)
 
     def _save(self, tensor: torch.Tensor) -> None:
-        if not tensor.is_meta and has_storage(tensor):
-            key = internals.storage_key(tensor)
-            self._counts[key] = self._counts.get(key, 0) + 1
+        storage = None if tensor.is_meta else storage_of(tensor)
+        if storage is not None:
+            key = internals.key_of(storage)
+            self.counts[key] = self.counts.get(key, 0) + 1
             if key in self._storages and key not in self._saved:
                 self._saved[key] = self._storages[key].clone()
 
-    def count(self, storage: int) -> int:
-        """How many operations have written into the memory of this key."""
-        return self._counts.get(storage, 0)
-
     def before(self, tensor: torch.Tensor) -> torch.Tensor:
-        saved = self._saved.get(internals.storage_key(tensor)) if self._saved and has_storage(tensor) else None
+        storage = storage_of(tensor) if self._saved else None
+        saved = None if storage is None else self._saved.get(internals.key_of(storage))
         if saved is None:
             return tensor
         with torch.no_grad(), internals.without_dispatch_modes():

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from pytest_modelviz.probe import torch_internals as internals
-from pytest_modelviz.probe.modules import OWN_OF_MODULE, all_modules
+from pytest_modelviz.probe.modules import all_modules, holding_attributes
 from pytest_modelviz.probe.nested_values import DEEPEST
 from pytest_modelviz.probe.plain_numbers import is_plain_type, is_quantised_subclass
 from pytest_modelviz.probe.sketch import record_shape, record_tensor
@@ -92,21 +92,16 @@ def packed_tensors_of(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tens
     has_methods = defined_in.startswith("torch.ao.nn.") and defined_in != _RECURRENT
     if has_methods or isinstance(module, torch.jit.ScriptModule):
         return
-    for name, value in vars(module).items():
-        if name not in OWN_OF_MODULE and isinstance(value, _MAY_BE_PACKED):
+    for name, value in holding_attributes(module):
+        if isinstance(value, _MAY_BE_PACKED):
             for path, packed in _packed_in(value, name):
                 yield from ((f"{inner}{PACKED}", tensor) for inner, tensor in _unpacked(packed, path))
 
 
 def needs_engine(model: torch.nn.Module) -> bool:
     """Whether a model holds anything that torch packs for an engine of quantised layers."""
-    return any(
-        True
-        for module in all_modules(model)
-        for name, value in vars(module).items()
-        if isinstance(value, _MAY_BE_PACKED) and name not in OWN_OF_MODULE
-        for _ in _packed_in(value, name)
-    )
+    held = (pair for module in all_modules(model) for pair in holding_attributes(module))
+    return any(True for name, value in held if isinstance(value, _MAY_BE_PACKED) for _ in _packed_in(value, name))
 
 
 def with_exact_integers(record: TensorRecord, tensor: torch.Tensor) -> TensorRecord:

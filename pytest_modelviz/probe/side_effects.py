@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from pytest_modelviz.probe.modules import OWN_OF_MODULE, parameters_and_buffers
+from pytest_modelviz.probe.modules import own_attributes, parameters_and_buffers
 from pytest_modelviz.probe.nested_values import (
     DEEPEST,
     LITERALS,
@@ -124,9 +124,8 @@ def _walk_module(model: torch.nn.Module, path: str, depth: int) -> Iterator[tupl
         yield from ((f"{path}.{name}", (id(tensor), state_of(tensor))) for name, tensor in table.items())
     for layer, module in model.named_modules(prefix=path):
         yield f"{layer}.training", module.training
-        for name, value in vars(module).items():
-            if name not in OWN_OF_MODULE:
-                yield from _walk(value, f"{layer}.{name}", depth + 1, in_object=True, with_numbers=True)
+        for name, value in own_attributes(module).items():
+            yield from _walk(value, f"{layer}.{name}", depth + 1, in_object=True, with_numbers=True)
 
 
 def _walk_tensor(tensor: torch.Tensor, path: str, depth: int, *, is_leaf: bool) -> Iterator[tuple[str, object]]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from pytest_modelviz.probe.count_sketch import row_adder, sketch_rows
+from pytest_modelviz.probe.count_sketch import reads_in_chunks, row_adder, single_sketch, sketch_rows
 from pytest_modelviz.probe.fingerprints import (
     WIDE_INTEGERS,
     component_fingerprints,
@@ -18,6 +18,7 @@ from pytest_modelviz.probe.fingerprints import (
 )
 from pytest_modelviz.probe.plain_numbers import (
     ARITHMETIC,
+    PLAIN_TENSORS,
     arithmetic_dtype,
     dtype_name,
     flat_numbers,
@@ -32,6 +33,7 @@ ACTIVATION_WIDTH = WIDEST_SKETCH
 _LARGE_RMS = 30.0  # root mean square above which a tensor is searched for a few giants that dominate it
 _ORDINARY_SQUARE = 0.99 * _LARGE_RMS**2  # the mean of squares up to which rounding cannot make it as large
 _FLOATS = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
+_HALVES = {torch.float16, torch.bfloat16}
 _AT_HAND = {"cpu"}  # devices whose memory is the host's
 
 
@@ -55,12 +57,12 @@ def record_tensor(tensor: torch.Tensor, width: int = ACTIVATION_WIDTH, *, mean: 
     """
     if tensor.is_meta or is_inside_transform(tensor):
         return record_shape(tensor)  # inside vmap or grad no values can be read
-    plain = is_plain_type(tensor)
+    plain = type(tensor) in PLAIN_TENSORS
     try:
         # Modes that observe the model must not see this arithmetic.
         with without_dispatch_modes() if plain else contextlib.nullcontext():
             if plain and tensor.dtype in _FLOATS and tensor.layout == torch.strided and not tensor.is_nested:
-                ordinary = _record_ordinary(tensor.detach(), width, mean)
+                ordinary = _record_ordinary(tensor.detach() if tensor.requires_grad else tensor, width, mean)
                 if ordinary is not None:
                     return ordinary
             return _record(tensor.detach(), width, mean, plain)
@@ -72,14 +74,22 @@ def record_tensor(tensor: torch.Tensor, width: int = ACTIVATION_WIDTH, *, mean: 
 
 def _record_ordinary(tensor: torch.Tensor, width: int, mean: bool) -> TensorRecord | None:
     """What `_record` makes of most tensors, in a third of its time; None where that has to look more closely."""
-    values = flat_numbers(tensor)
-    count = values.numel()
-    sketches = sketch_rows(values, width).cpu()
-    if sketches.shape[0] > 1:
+    sums = _sums(tensor, width)
+    if sums is None:
         return None
-    sums = sketches[0] if count > width else sketches[0].clone()  # it is the tensor, which may be written into later
+    count = tensor.numel()
+    sums = sums.cpu() if count > width else sums.clone().cpu()  # it is the tensor, which may be written into later
     record = ordinary_record(sums, dtype_name(tensor.dtype), tuple(tensor.shape), count)
-    return replace(record, mean=float(values.sum()) / count) if mean and record is not None else record
+    if not mean or record is None:
+        return record
+    return replace(record, mean=float(flat_numbers(tensor).sum()) / count)
+
+
+def _sums(tensor: torch.Tensor, width: int) -> torch.Tensor | None:
+    """The sketch of a tensor of floats, (n,), where it has a single one; a large one in half precision by chunks."""
+    if tensor.dtype in _HALVES and reads_in_chunks(tensor.numel()):
+        return single_sketch(tensor.resolve_neg().reshape(-1), width, torch.float32)
+    return single_sketch(flat_numbers(tensor), width)
 
 
 def ordinary_record(sums: torch.Tensor, dtype: str, shape: tuple[int, ...], count: int) -> TensorRecord | None:
@@ -104,11 +114,8 @@ def sums_on_device(tensor: torch.Tensor, width: int) -> torch.Tensor | None:
     if tensor.dtype not in _FLOATS or tensor.is_nested or not tensor.numel():
         return None
     with without_dispatch_modes():
-        values = flat_numbers(tensor.detach())
-        sketches = sketch_rows(values, width)
-        if sketches.shape[0] > 1:
-            return None
-        return sketches[0] if values.numel() > width else sketches[0].clone()
+        sums = _sums(tensor.detach(), width)
+        return sums.clone() if sums is not None and tensor.numel() <= width else sums
 
 
 def on_host(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
@@ -193,9 +200,9 @@ def record_together(tensors: Iterable[torch.Tensor], width: int) -> dict[int, Te
     """
     groups: dict[tuple[int, torch.dtype, torch.device], list[torch.Tensor]] = {}
     for tensor in tensors:
-        plain = is_plain_type(tensor) and tensor.layout == torch.strided and not (tensor.is_meta or tensor.is_nested)
-        if plain and tensor.dtype in ARITHMETIC and 0 < tensor.numel() <= LARGEST_GROUPED:
-            groups.setdefault((tensor.numel(), tensor.dtype, tensor.device), []).append(tensor)
+        count = tensor.numel() if is_plain_type(tensor) and tensor.layout == torch.strided else 0
+        if 0 < count <= LARGEST_GROUPED and tensor.dtype in ARITHMETIC and not (tensor.is_meta or tensor.is_nested):
+            groups.setdefault((count, tensor.dtype, tensor.device), []).append(tensor)
     records = {}
     with torch.no_grad(), without_dispatch_modes():
         stacks = [torch.stack([tensor.reshape(-1) for tensor in group]) for group in groups.values()]
@@ -212,10 +219,13 @@ def record_together(tensors: Iterable[torch.Tensor], width: int) -> dict[int, Te
             largest = _LARGE_RMS * math.sqrt(count) if dtype in _FLOATS or dtype.is_complex else math.inf
             ordinary = np.isfinite(sketches).all(axis=1) & (row_norms(sketches) <= largest)
             for at, (tensor, sketch, is_ordinary) in enumerate(zip(group, sketches, ordinary, strict=True)):
-                if is_ordinary:
-                    digits = digit_fingerprints(stack[at]) if tensor.dtype in WIDE_INTEGERS else {}
-                    digits = {kind: own for kind, own in digits.items() if kind == INTEGERS}
-                    records[id(tensor)] = TensorRecord(dtype_name(tensor.dtype), _shape(tensor), sketch, digits)
+                if not is_ordinary:
+                    continue
+                digits: dict[str, tuple[int, int]] = {}
+                if tensor.dtype in WIDE_INTEGERS:
+                    own = digit_fingerprints(stack[at])
+                    digits = {INTEGERS: own[INTEGERS]} if INTEGERS in own else {}
+                records[id(tensor)] = TensorRecord(dtype_name(tensor.dtype), tuple(tensor.shape), sketch, digits)
     return records
 
 

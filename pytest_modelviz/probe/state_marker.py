@@ -1,11 +1,12 @@
 """State that a pass has changed in a model's modules, as their records must say: it is no configuration."""
 
+import operator
 from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 
-from pytest_modelviz.probe.modules import OWN_OF_MODULE, unsaved_buffers
+from pytest_modelviz.probe.modules import own_attributes, unsaved_buffers
 from pytest_modelviz.probe.purity import state_of
 from pytest_modelviz.probe.torch_internals import buffer_table
 from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX, PACKED, REWRITTEN, UNSAVED, ModuleRecord
@@ -18,7 +19,7 @@ class ModuleStateMarker:
         self._named = named
         self._buffers: list[tuple[str, torch.nn.Module, str, torch.Tensor, object]] = []  # module, buffer, its state
         self._attributes = [
-            (name, module, {key: value for key, value in vars(module).items() if key not in OWN_OF_MODULE})
+            (name, module, own_attributes(module))
             for name, module in named
             if not isinstance(module, torch.jit.ScriptModule)
         ]
@@ -41,8 +42,8 @@ class ModuleStateMarker:
         """Remove attributes that the pass has changed: they are state, not configuration."""
         for name, module, before in self._attributes:
             current = vars(module)
-            changed = {key for key, value in before.items() if current.get(key) is not value}
-            if changed:
+            if not all(map(operator.is_, map(current.get, before), before.values())):
+                changed = {key for key, value in before.items() if current.get(key) is not value}
                 record = modules[name]
                 config = {key: text for key, text in record.config.items() if key not in changed}
                 names = {local: key for local, key in record.weights.items() if not _is_of(local, changed)}

@@ -1,29 +1,35 @@
 """The state of a tensor apart from the values in its memory, recorded so that it can be restored."""
 
 import copy
+from typing import TypeAlias
 
 import torch
 
 from pytest_modelviz.probe.restoring import restore_attributes, restore_container
-from pytest_modelviz.probe.torch_internals import TENSOR_HOOKS, as_subclass, coordinates, storage_key
+from pytest_modelviz.probe.torch_internals import TENSOR_HOOKS, as_subclass, coordinates, key_of
+
+View: TypeAlias = tuple[int, torch.Size, tuple[int, ...], int | torch.SymInt, torch.dtype]
+_INITIALISED = (torch.Tensor, torch.nn.Parameter)  # classes whose tensors are not lazy
 
 
-def has_storage(tensor: torch.Tensor) -> bool:
-    """Whether a tensor is a view of memory; sparse and nested tensors and some subclasses are not."""
-    if type(tensor) is not torch.Tensor and torch.nn.parameter.is_lazy(tensor):
-        return False
+def storage_of(tensor: torch.Tensor) -> torch.UntypedStorage | None:
+    """The memory that a tensor is a view of; None for sparse and nested tensors and some subclasses, which are none."""
+    if type(tensor) not in _INITIALISED and torch.nn.parameter.is_lazy(tensor):
+        return None
     if tensor.is_nested and tensor.layout == torch.strided:
-        return False  # the older ones have neither a shape nor strides
+        return None  # the older ones have neither a shape nor strides
     try:
-        tensor.untyped_storage()
+        return tensor.untyped_storage()
     except (NotImplementedError, RuntimeError):
-        return False
-    return True
+        return None
 
 
-def view_of(tensor: torch.Tensor) -> tuple[int, torch.Size, tuple[int, ...], int | torch.SymInt, torch.dtype]:
-    """The memory that a tensor views, with shape, strides, offset and dtype."""
-    return (storage_key(tensor), tensor.shape, tensor.stride(), tensor.storage_offset(), tensor.dtype)
+def view_of(tensor: torch.Tensor) -> View | None:
+    """The memory that a tensor views, with shape, strides, offset and dtype; None where it views none."""
+    storage = storage_of(tensor)
+    if storage is None:
+        return None
+    return (key_of(storage), tensor.shape, tensor.stride(), tensor.storage_offset(), tensor.dtype)
 
 
 class TensorState:
@@ -37,10 +43,13 @@ class TensorState:
         self._requires_grad, self._is_leaf = tensor.requires_grad, tensor.is_leaf
         self._grad = tensor.grad if tensor.is_leaf else None
         self._grad_state = None if self._grad is None else TensorState(self._grad)
-        self._memory = tensor.detach() if has_storage(tensor) else None
+        self._viewed = view_of(tensor)
+        self._memory = None if self._viewed is None else tensor.detach()
         self._sparse = tensor.detach().clone() if tensor.layout == torch.sparse_coo else None
         self._hooks = [
-            (name, hooks, copy.copy(hooks)) for name in TENSOR_HOOKS for hooks in [getattr(tensor, name, None)]
+            (name, hooks, None if hooks is None else copy.copy(hooks))
+            for name in TENSOR_HOOKS
+            for hooks in [getattr(tensor, name, None)]
         ]
         self._attributes = dict(vars(tensor))
 
@@ -60,7 +69,9 @@ class TensorState:
                 setattr(tensor, name, hooks)
             if hooks is not None:
                 restore_container(hooks, contents)
-        restore_attributes(vars(tensor), self._attributes)
+        current = vars(tensor)
+        if current or self._attributes:
+            restore_attributes(current, self._attributes)
 
     def _restore_grad(self) -> None:
         if self._grad_state is not None:
@@ -80,9 +91,7 @@ class TensorState:
     def _memory_if_changed(self) -> torch.Tensor | None:
         if self._sparse is not None:
             return None if _same_entries(self._tensor, self._sparse) else self._sparse
-        if self._memory is None or (has_storage(self._tensor) and view_of(self._tensor) == view_of(self._memory)):
-            return None
-        return self._memory
+        return None if self._memory is None or view_of(self._tensor) == self._viewed else self._memory
 
 
 def _same_entries(a: torch.Tensor, b: torch.Tensor) -> bool:

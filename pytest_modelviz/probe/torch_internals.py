@@ -22,7 +22,6 @@ without them. The private switches of a process are listed in `switch_names`; on
 from __future__ import annotations
 
 import contextlib
-import functools
 import operator
 import sys
 from collections.abc import Callable, Iterable, MutableMapping
@@ -68,7 +67,8 @@ parameter_table, buffer_table, child_table = map(operator.attrgetter, ("_paramet
 
 def unsaved_buffer_names(module: torch.nn.Module) -> Iterable[str]:
     """The names of a module's own buffers that are in no state dict."""
-    return cast("Iterable[str]", getattr(module, "_non_persistent_buffers_set", ()))
+    names: Iterable[str] = getattr(module, "_non_persistent_buffers_set", ())
+    return names
 
 
 def forward_pre_hooks(module: torch.nn.Module) -> list[Callable[..., object]]:
@@ -98,9 +98,13 @@ def packed_state(value: object) -> object:
     return None if state is None else cast("object", state())
 
 
+# A key of a storage that is equal for two objects that stand for the same memory.
+key_of: Callable[[torch.UntypedStorage], int] = operator.attrgetter("_cdata")
+
+
 def storage_key(tensor: torch.Tensor) -> int:
     """A key that is equal for tensors that share their memory."""
-    return int(tensor.untyped_storage()._cdata)
+    return key_of(tensor.untyped_storage())
 
 
 def coordinates(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -130,25 +134,21 @@ def is_compiler_imported() -> bool:
 
 
 class TorchDispatchMode(python_dispatch.TorchDispatchMode):
-    """torch's dispatch mode, which does not import `torch.compile` at its first operator: that takes over a second.
+    """torch's dispatch mode without the wrapper that keeps torch's compiler from tracing `__torch_dispatch__`.
 
-    torch keeps its compiler from tracing `__torch_dispatch__` with a wrapper that imports the compiler when it is first
-    called. A compiler that nobody has imported traces nothing, so the wrapper is used from its import on.
+    The wrapper takes longer than what it wraps, and imports the compiler, which takes over a second. So a mode is to be
+    entered only where nothing compiles (see `probe.eager`).
     """
 
     def __init_subclass__(cls, **keywords: object) -> None:
         plain = cls.__dict__.get("__torch_dispatch__")
         super().__init_subclass__(**keywords)  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
-        wrapped = cls.__torch_dispatch__
-        if plain is None or plain is wrapped:  # inherited, or a torch that wraps nothing
-            return
+        if plain is not None:
+            cls.__torch_dispatch__ = plain  # type: ignore[method-assign]
 
-        @functools.wraps(plain)
-        def __torch_dispatch__(self: Any, *args: object, **kwargs: object) -> object:  # noqa: N807  # its name in tracebacks
-            compiler = sys.modules.get(COMPILER)  # while it is being imported it neither traces nor can be used
-            return (wrapped if hasattr(compiler, "disable") else plain)(self, *args, **kwargs)
 
-        cls.__torch_dispatch__ = __torch_dispatch__  # type: ignore[method-assign]
+# Whether an operator writes into any of its arguments.
+is_mutable: Callable[[Operator], bool] = operator.attrgetter("_schema.is_mutable")
 
 
 def schema_of(overload: object) -> torch.FunctionSchema | None:
@@ -182,14 +182,12 @@ def without_function_modes() -> contextlib.AbstractContextManager[None]:
     return torch._C.DisableTorchFunction()
 
 
-def is_inside_transform(tensor: torch.Tensor) -> bool:
-    """Whether a tensor is a wrapper of `vmap` or `grad`, whose values cannot be read."""
-    return functorch.is_functorch_wrapped_tensor(tensor)
+# Whether a tensor is a wrapper of `vmap` or `grad`, whose values cannot be read.
+is_inside_transform: Callable[[torch.Tensor], bool] = functorch.is_functorch_wrapped_tensor
 
 
-def is_any_autocast_enabled() -> bool:
-    """Whether autocast is on for any device."""
-    return torch._C._is_any_autocast_enabled()
+# Whether autocast is on for any device.
+is_any_autocast_enabled: Callable[[], bool] = torch._C._is_any_autocast_enabled
 
 
 def mode_stack(kind: str) -> list[Callable[..., Any]]:

@@ -6,13 +6,22 @@ from collections.abc import Iterable, Mapping
 
 import torch
 
-from pytest_modelviz.probe.modules import loose_tensors, own_tensors, packed_tensors, qualified_name
+from pytest_modelviz.probe.modules import (
+    holding_attributes,
+    is_of_quantised,
+    loose_tensors,
+    own_tensors,
+    packed_tensors,
+    qualified_name,
+)
 from pytest_modelviz.probe.purity import value_at_entry
 from pytest_modelviz.probe.quantised import packed_tensors_of, quantised_values, with_exact_integers
 from pytest_modelviz.probe.sketch import record_tensor, record_together
 from pytest_modelviz.probe.sketch_queue import SketchQueue
 from pytest_modelviz.records.structure import ATTRIBUTE_SUFFIX
 from pytest_modelviz.records.tensors import WEIGHT_WIDTH, TensorRecord
+
+_ORDINARY = (torch.Tensor, torch.nn.Parameter)  # classes of tensors that are neither lazy nor of a library's own kind
 
 
 class Weights:
@@ -49,29 +58,34 @@ class Weights:
             own = self._names[id(module)] = {}
             if width is None:
                 continue
-            held = (*own_tensors(module), *packed_tensors(module), *packed_tensors_of(module), *loose_tensors(module))
+            held = own_tensors(module)
+            if holding_attributes(module) or is_of_quantised(module):
+                held += [*packed_tensors(module), *packed_tensors_of(module), *loose_tensors(module)]
             for local, tensor in held:
-                if torch.nn.parameter.is_lazy(tensor):
+                is_ordinary = type(tensor) in _ORDINARY
+                if not is_ordinary and torch.nn.parameter.is_lazy(tensor):
                     continue
-                if local.endswith(ATTRIBUTE_SUFFIX) and (name, id(tensor)) in holders():
+                is_loose = local.endswith(ATTRIBUTE_SUFFIX)
+                if is_loose and (name, id(tensor)) in holders():
                     continue  # a list of parameters of the module or of its descendants
-                if id(tensor) not in keys:
+                key = keys.get(id(tensor))
+                if key is None:
                     key = keys[id(tensor)] = qualified_name(name, local)
                     owners[key] = id(module)
                     distinct.append((key, tensor))
                     self._records[key] = None  # in the order of registration
-                own[local] = keys[id(tensor)]
-                if not local.endswith(ATTRIBUTE_SUFFIX):  # it may be a mere cache
+                own[local] = key
+                if not is_loose and (not is_ordinary or tensor.is_quantized):  # what is loose may be a mere cache
                     self._add_quantised_values(own, local, tensor)
         together = record_together((tensor for _, tensor in distinct), width or 0)
         for key, tensor in distinct:
             record = together.get(id(tensor))
-            self._records[key] = None if record is None else with_exact_integers(record, tensor)
-            if record is None:
-                if isinstance(tensor, torch.nn.Parameter):
-                    self._waiting.setdefault(owners[key], []).append((key, tensor.detach()))
-                else:
-                    self._records[key] = self._record(tensor)
+            if record is not None:
+                self._records[key] = record if tensor.is_floating_point() else with_exact_integers(record, tensor)
+            elif isinstance(tensor, torch.nn.Parameter):
+                self._waiting.setdefault(owners[key], []).append((key, tensor.detach()))
+            else:
+                self._records[key] = self._record(tensor)
 
     def names(self, module: torch.nn.Module) -> Mapping[str, str]:
         """A module's own parameters and buffers: local name -> the name it is recorded under."""

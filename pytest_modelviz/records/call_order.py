@@ -37,7 +37,7 @@ def runs_of(calls: Sequence[Call], layers: Iterable[str]) -> dict[str, Runs]:
     default = _children(layers)
     runs: dict[str, Runs] = {}
     for layer, lists in lists_by_layer.items():
-        alike = all(callees == lists[0] for callees in lists)
+        alike = len(lists) == 1 or all(callees == lists[0] for callees in lists)
         if layer == "" or not alike or lists[0] != default.get(layer, []):
             runs[layer] = lists[0] if alike else lists
     return runs

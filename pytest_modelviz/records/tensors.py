@@ -137,6 +137,7 @@ def is_of_giants(kind: str) -> bool:
     return kind.lstrip("+-").startswith("1e")
 
 
+@functools.lru_cache(maxsize=4096)
 def dtype_and_shape(dtype: object, shape: tuple[int, ...]) -> str:
     """How a tensor's kind is written everywhere, e.g. `float32[1, 3, 224, 224]`."""
     return f"{str(dtype).removeprefix('torch.')}{list(shape)}"

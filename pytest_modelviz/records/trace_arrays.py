@@ -275,8 +275,11 @@ def _unpacked_leaves(packed: Mapping[str, Any], tensors: Mapping[str, TensorReco
 
 
 def _of_calls(calls: Iterable[Call], tensors: Mapping[str, TensorRecord]) -> dict[str, TensorRecord]:
-    leaves = (leaf for call in calls for leaf in (*call.inputs.values(), *(call.outputs or {}).values()))
-    return _only(tensors, (leaf.tensor for leaf in leaves))
+    keys: set[str | None] = set()
+    for call in calls:
+        for leaves in (call.inputs, call.outputs or {}):
+            keys.update([leaf.tensor for leaf in leaves.values()])
+    return _only(tensors, keys)
 
 
 def _only(table: Mapping[str, TensorRecord], keys: Iterable[str | None]) -> dict[str, TensorRecord]:

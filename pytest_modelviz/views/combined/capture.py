@@ -147,7 +147,7 @@ class CombinedCapture:
         recorder = ActivationRecorder([self._layer], self._input) if self._layer is not None else None
         observers = [observer for observer in (counter, collector, recorder) if observer is not None]
         pass_recorder = recorder_of(model, observers)
-        contents = None if self._summary is None else contents_of(model)
+        contents = None if self._summary is None else contents_of(model, pass_recorder.structure)
         with contextlib.nullcontext() if counter is None else counter.counting(), pass_recorder.recording():
             output = call(model, self._input)
         trace = pass_recorder.trace

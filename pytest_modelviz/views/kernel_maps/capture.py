@@ -110,8 +110,8 @@ def _samples(layers: Sequence[Convolution], pictured: Collection[str]) -> dict[s
 
 def _containers(model: torch.nn.Module, names: Sequence[str]) -> dict[str, str]:
     """The class of every module that holds one of these, in the order of registration."""
-    outer = {module for name in names for module in enclosing(name)}
-    return {name: class_name(module) for name, module in observed_modules(model) if name in outer - set(names)}
+    outer = {module for name in names for module in enclosing(name)} - set(names)
+    return {name: class_name(module) for name, module in observed_modules(model) if name in outer}
 
 
 def _quality_notes(numbers: Mapping[str, KernelStatistics]) -> tuple[str, ...]:

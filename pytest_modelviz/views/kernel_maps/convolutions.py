@@ -1,5 +1,6 @@
 """Which modules of a model are convolutions, and which of them a person would look at first."""
 
+import functools
 import itertools
 import re
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ import torch
 
 from pytest_modelviz.errors import ModelvizError
 from pytest_modelviz.probe.layer_names import match_layers
-from pytest_modelviz.probe.modules import OWN_OF_MODULE, class_name, observed_modules, packed_tensors
+from pytest_modelviz.probe.modules import class_name, has_attribute, observed_modules, own_attributes, packed_tensors
 from pytest_modelviz.probe.torch_internals import ConvNd, forward_pre_hooks, parameter_table
 from pytest_modelviz.views.kernel_maps.records import MOST_PICTURED
 
@@ -78,23 +79,28 @@ def is_plain_to_read(model: torch.nn.Module) -> bool:
 
 
 def _may_be_convolution(module: torch.nn.Module) -> bool:
-    return _is_named_so(module) or hasattr(module, "kernel_size")
+    return has_attribute(module, "kernel_size") or _is_named_so(module)
 
 
 def _is_named_so(module: torch.nn.Module) -> bool:
-    return isinstance(module, ConvNd) or _NAMED_SO.fullmatch(class_name(module)) is not None
+    return isinstance(module, ConvNd) or _is_name_of_one(class_name(module))
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_name_of_one(name: str) -> bool:
+    return _NAMED_SO.fullmatch(name) is not None
 
 
 def _holds_plain_values(module: torch.nn.Module) -> bool:
     if forward_pre_hooks(module) or not {"weight", "bias"} <= parameter_table(module).keys():
         return False
-    return all(isinstance(value, _PLAIN) for name, value in vars(module).items() if name not in OWN_OF_MODULE)
+    return all(isinstance(value, _PLAIN) for value in own_attributes(module).values())
 
 
 def _convolution(name: str, module: torch.nn.Module) -> Convolution | None:
-    by_kind = _is_named_so(module)
     if not _may_be_convolution(module):
         return None
+    by_kind = _is_named_so(module)
     _refresh(module)
     packed = dict(packed_tensors(module))
     held = (packed.get(local, getattr(module, local, None)) for local in ("weight", "bias"))

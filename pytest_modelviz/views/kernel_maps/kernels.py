@@ -118,15 +118,17 @@ def statistics(convolution: Convolution) -> KernelStatistics:
 def _moments(weight: torch.Tensor) -> tuple[float, float, float, float] | None:
     """(mean, rms, low, high) of numbers that are all finite; None where a filter's sums may not hold them."""
     low, high, sums = math.inf, -math.inf, []
-    for filters in weight.split(max(1, _PIECE // weight[0].numel())):
-        ends = [float(end) for end in filters.aminmax()]
+    count = weight.numel()
+    for filters in weight.split(max(1, _PIECE * len(weight) // count)) if count > _PIECE else [weight]:
+        least, most = filters.aminmax()
+        ends = float(least), float(most)
         peak = max(-ends[0], ends[1])  # NaN where there is any
         if not (peak == 0.0 or _LEAST < peak < 1 / _LEAST):
             return None
         low, high = min(low, ends[0]), max(high, ends[1])
         rows = filters.flatten(1)
         sums.append(torch.stack([rows.sum(1), torch.linalg.vector_norm(rows, dim=1)]).cpu().double().numpy())
-    totals, norms = np.concatenate(sums, axis=1)
+    totals, norms = sums[0] if len(sums) == 1 else np.concatenate(sums, axis=1)
     return float(totals.sum()) / weight.numel(), norm(norms) / math.sqrt(weight.numel()), low, high
 
 

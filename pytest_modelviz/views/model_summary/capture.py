@@ -103,7 +103,7 @@ class ModelSummaryView:
     ) -> tuple[Contents, SummaryPass]:
         observers = [] if counter is None else [counter]
         recorder = PassRecorder(model, observers, record=record_shape, weight_width=None)
-        contents = contents_of(model, recorder.trace.structure)
+        contents = contents_of(model, recorder.structure)
         counting = contextlib.nullcontext() if counter is None else counter.counting()
         with faked(model, self._given) if fake else contextlib.nullcontext(self._input) as data:
             with counting, recorder.recording():

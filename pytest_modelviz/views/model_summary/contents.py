@@ -14,6 +14,7 @@ import torch
 from pytest_modelviz.probe.configuration import Describer, parameters_of
 from pytest_modelviz.probe.modules import (
     all_modules,
+    is_of_quantised,
     observed_modules,
     own_tensors,
     packed_tensors,
@@ -101,15 +102,17 @@ def _layer(
     kind = type(module)
     if kind not in signatures:
         signatures[kind] = parameters_of(module).signature
-    own = dict([*own_tensors(module), *packed_tensors(module)])
-    parameters = {n: t for n, t in own.items() if isinstance(t, torch.nn.Parameter)}
-    unsaved = unsaved_buffer_names(module)
+    own = dict(own_tensors(module))
+    if is_of_quantised(module):
+        own |= dict(packed_tensors(module))
+    parameters = {n: t for n, t in own.items() if isinstance(t, torch.nn.Parameter)} if own else {}
+    unsaved = unsaved_buffer_names(module) if own else ()
     return LayerContents(
         class_name=record.class_name,
         config=record.config.get("repr") or record.config["extra_repr"],
         parameters={n: _text(t) for n, t in parameters.items()},
         buffers={n: _text(t) + (NOT_SAVED if n in unsaved else "") for n, t in own.items() if n not in parameters},
-        frozen=tuple(n for n, p in parameters.items() if not p.requires_grad),
+        frozen=tuple([n for n, p in parameters.items() if not p.requires_grad]),
         unsaved=_unsaved_shapes(module),
         signature=signatures[kind],
         is_of_torch=kind.__module__.startswith("torch.nn."),
@@ -117,7 +120,8 @@ def _layer(
 
 
 def _unsaved_shapes(module: torch.nn.Module) -> dict[str, str]:
-    return {local: _text(buffer) for local, buffer in unsaved_buffers(module)}
+    unsaved = unsaved_buffers(module)
+    return {local: _text(buffer) for local, buffer in unsaved} if unsaved else {}
 
 
 def _text(tensor: torch.Tensor) -> str:

@@ -64,7 +64,7 @@ class MultAdds(CallObserver):
     """Counts, for each layer name, the multiply-adds of its own code, without those of the modules it calls."""
 
     def __init__(self, model: torch.nn.Module) -> None:
-        self._recurrent = any(isinstance(module, torch.nn.RNNBase) for module in all_modules(model))
+        self._recurrent = any(issubclass(kind, torch.nn.RNNBase) for kind in set(map(type, all_modules(model))))
         self.own: dict[str, int] = {}
         self._counter = OperatorCounter()
         self._hidden = 0  # what the counter has missed
@@ -110,7 +110,7 @@ class MultAdds(CallObserver):
         self._open.append([self._total(), 0])
 
     def leave(self, call: Call, module: torch.nn.Module, output: ModelOutput) -> ModelOutput:
-        self._close(call, recurrent_mult_adds(module, output))
+        self._close(call, recurrent_mult_adds(module, output) if isinstance(module, torch.nn.RNNBase) else 0)
         return output
 
     def abandon(self, call: Call) -> None:

@@ -74,7 +74,9 @@ def _layer(
     runs: Runs | None,
 ) -> LayerSummary:
     tensors = observed.trace.tensors if observed.trace else {}
-    first = sorted(starts or calls[:1], key=lambda call: _shapes(call.inputs, tensors))  # in one order in all processes
+    first = calls[:1]
+    if starts:
+        first = sorted(starts, key=lambda call: _shapes(call.inputs, tensors))  # in one order in all processes
     return LayerSummary(
         name=name,
         class_name=contents.class_name,
@@ -90,7 +92,7 @@ def _layer(
         state=tuple(dict.fromkeys([*config.get(REWRITTEN, "").splitlines(), *observed.caches.get(name, ())])),
         runs=runs,
         forward=_forward(contents.signature, first),
-        other_inputs=tuple(_shapes(call.inputs, tensors) for call in first[1:]),
+        other_inputs=tuple([_shapes(call.inputs, tensors) for call in first[1:]]),
     )
 
 
@@ -105,9 +107,10 @@ def _forward(signature: str, calls: list[Call]) -> str:
 
     A name that the model knows must not be taken for one that has been renamed, so that others than those given count.
     """
-    paths = (path for path in (calls[0].inputs if calls else ()) if not path.endswith(LENT))
-    given = [*dict.fromkeys(split_path(path)[0] for path in paths)]
-    return "" if not calls or ", ".join(given) == signature else signature
+    if not calls:
+        return ""
+    given = dict.fromkeys([split_path(path)[0] for path in calls[0].inputs if not path.endswith(LENT)])
+    return "" if ", ".join(given) == signature else signature
 
 
 def _attributes(config: Mapping[str, str], *, is_of_torch: bool) -> dict[str, str]:

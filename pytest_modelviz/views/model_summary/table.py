@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.probe.eager import eager
 from pytest_modelviz.probe.forward import ModelInput, arguments_of, prepared
 from pytest_modelviz.probe.purity import untouched
 
@@ -37,7 +38,7 @@ def _with_shapes(model: torch.nn.Module, input_data: ModelInput) -> str | None:
 
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     try:
-        with untouched(model, input_data):
+        with untouched(model, input_data), eager():
             args, kwargs = arguments_of(input_data)
             # an explicit device keeps torchinfo from moving the model to a GPU
             return _table(model, kwargs or args, device)

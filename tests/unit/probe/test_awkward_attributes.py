@@ -10,6 +10,8 @@ from torch import nn
 from zoo import vectors
 
 from pytest_modelviz.compare.tolerance import Tolerances
+from pytest_modelviz.probe.configuration import configuration
+from pytest_modelviz.probe.modules import has_attribute, own_attributes
 from pytest_modelviz.records.findings import AttributeFinding, WeightFinding
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
@@ -164,3 +166,58 @@ def test_an_attribute_is_evidence_whatever_it_is_called(name):
         return reads
 
     assert AttributeFinding("", name, "2.0", "3.0") in compared(model(2.0), model(3.0)).findings
+
+
+@pytest.mark.parametrize("wrap", [lambda value: value, lambda value: (value, "a")])
+def test_attributes_that_are_equal_but_of_other_types_are_other_configuration(wrap):
+    class Holder(nn.Module):
+        def __init__(self, value):
+            super().__init__()
+            self.p = wrap(value)
+
+    values = (1, True, 1.0, "1", 0.0, -0.0, None, "None")
+    texts = [configuration(Holder(value))["p"] for value in values]
+    assert len(set(texts)) == len(values)
+    assert [configuration(Holder(value))["p"] for value in values] == texts
+
+
+def test_a_configuration_that_somebody_changes_is_nobody_else_s():
+    configuration(nn.Dropout(0.25))["p"] = "changed"
+    assert configuration(nn.Dropout(0.25))["p"] == "0.25"
+
+
+class TestAttributesOfModules:
+    def test_own_attributes_are_those_that_not_every_module_has_in_their_order(self):
+        class Late(nn.Module):
+            def __init__(self):
+                self.__dict__["early"] = 1  # before torch's own
+                super().__init__()
+                self.late = 2
+
+        assert own_attributes(nn.ReLU()) == {"inplace": False}
+        assert own_attributes(nn.Sequential()) == {}
+        assert list(own_attributes(Late()).items()) == [("early", 1), ("late", 2)]
+
+    def test_a_module_has_what_hasattr_says(self):
+        class Forwards(nn.Module):
+            kind = "a"
+
+            def __init__(self, inner=None):
+                super().__init__()
+                self.inner = inner
+
+            @property
+            def computed(self):
+                return 1
+
+        class Delegates(Forwards):
+            def __getattr__(self, name):
+                try:
+                    return super().__getattr__(name)
+                except AttributeError:
+                    return getattr(super().__getattr__("inner"), name)
+
+        names = ("kind", "inner", "computed", "weight", "running_mean", "kernel_size", "original_name", "absent")
+        conv, scripted = nn.Conv2d(1, 1, 1), torch.jit.script(nn.ReLU())
+        for module in (Forwards(), Forwards(conv), Delegates(conv), conv, nn.BatchNorm1d(2), scripted):
+            assert [has_attribute(module, name) for name in names] == [hasattr(module, name) for name in names]

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from zoo import ZOO, SmallNet, images, vectors
 
-from pytest_modelviz.probe import noise, purity
+from pytest_modelviz.probe import count_sketch, noise, purity, sketch
 from pytest_modelviz.probe.forward import call, prepared
 from pytest_modelviz.probe.pass_recorder import PassRecorder
 from pytest_modelviz.probe.rounding import Rounding
@@ -63,6 +63,29 @@ def test_kernels_are_read_once_for_their_statistics_in_pieces(monkeypatch, dtype
     expected = (values.mean(), values.square().mean().sqrt(), values.min(), values.max())
     seen = (statistics.mean, statistics.rms, statistics.low, statistics.high)
     assert seen == pytest.approx([float(value) for value in expected], rel=1e-6, abs=1e-8)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("width", [61, 251])
+def test_halves_are_widened_chunk_by_chunk(monkeypatch, dtype, width):
+    torch.manual_seed(0)
+    weight = torch.randn(300, 1001).to(dtype)
+    expected = sketch.record_tensor(weight.float(), width).sketch
+    monkeypatch.setattr(count_sketch, "_CHUNK", 256)  # rows, of some 250 numbers
+    pieces = sketch.record_tensor(weight.float(), width).sketch
+    widened = []
+    sketch_chunk = count_sketch._sketch_chunk
+    monkeypatch.setattr(count_sketch, "_sketch_chunk", lambda values, span: seen(values) and sketch_chunk(values, span))
+
+    def seen(values):
+        widened.append((values.dtype, values.numel()))
+        return True
+
+    monkeypatch.setattr(sketch, "flat_numbers", lambda tensor: pytest.fail("all of it was widened"))
+    record = sketch.record_tensor(weight, width)
+    assert record.sketch.tobytes() == pieces.tobytes() != expected.tobytes()
+    assert {kind for kind, _ in widened} == {torch.float32}
+    assert max(count for _, count in widened) <= 256 * 251
 
 
 def test_what_is_not_finite_is_counted_in_each_piece(monkeypatch):

@@ -92,6 +92,24 @@ class TestPutBack:
         assert vars(config) == {"calls": 0, "history": {"seen": [[1]]}}
         assert model[0].tables == {"a": [1, 2], "b": ({"c": {3}},)}
 
+    def test_attributes_replaced_by_equal_ones(self):
+        class Replaces(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.sizes, self.count, self.empty = [1, 2], 1, {}
+
+            def forward(self, x):
+                self.sizes, self.count = [1, 2], True
+                self.empty["seen"] = x
+                return x + self.count
+
+        model = Replaces().eval()  # the change of mode would make every attribute be looked at
+        sizes, empty = model.sizes, model.empty
+        FeatureMapsView(model, vectors()).capture()
+        assert model.sizes is sizes
+        assert model.empty is empty
+        assert (type(model.count), empty) == (int, {})
+
     def test_tensors_modules_and_generators_that_hide_in_attributes(self):
         class Cache:
             def __init__(self):

@@ -76,3 +76,19 @@ def test_every_attribute_in_the_table_is_there_in_this_torch():
     base = torch.zeros(4)
     assert torch_internals.storage_key(base) == torch_internals.storage_key(base[1:]) != id(base)
     assert all(hasattr(base, name) for name in torch_internals.TENSOR_HOOKS)
+
+
+def test_a_dispatch_mode_is_called_without_the_compiler_s_wrapper():
+    def plain(self, func, types, args=(), kwargs=None):
+        return func(*args, **(kwargs or {}))
+
+    kind = type("Mode", (torch_internals.TorchDispatchMode,), {"__torch_dispatch__": plain})
+    assert vars(kind)["__torch_dispatch__"] is plain
+
+
+def test_which_operators_write():
+    assert torch_internals.is_mutable(torch.ops.aten.add_.Tensor)
+    assert torch_internals.is_mutable(torch.ops.aten.add.out)
+    assert not torch_internals.is_mutable(torch.ops.aten.add.Tensor)
+    storages = torch.zeros(2).untyped_storage(), torch.zeros(2).untyped_storage()
+    assert torch_internals.key_of(storages[0]) != torch_internals.key_of(storages[1])

@@ -1,9 +1,11 @@
 """What the fixture `modelviz` asks for: which checks, by which names, with which tolerances, and what it returns."""
 
 import pytest
-from zoo import SmallNet, images
+from torch import nn
+from zoo import SmallNet, images, vectors
 
 from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.views.combined.capture import CombinedCapture
 from pytest_modelviz.views.combined.fixture import ModelvizFixture
 
 PARTS = ("model_summary", "feature_maps", "cam_map")
@@ -64,3 +66,17 @@ def test_a_name_that_cannot_begin_others_is_refused(checks, name):
         ModelvizFixture(checks)(SmallNet(), images(), name=name)
     assert [entry.path.name for entry in caught.traceback if not entry.ishidden(caught)] == ["test_combined_fixture.py"]
     assert not checks.made
+
+
+def test_each_module_is_described_once():
+    class Described(nn.Linear):
+        times = 0
+
+        def extra_repr(self):
+            type(self).times += 1
+            return super().extra_repr()
+
+    combined = CombinedCapture(Described(8, 4), vectors())
+    summary = combined.summary.capture()
+    assert Described.times == 1
+    assert summary.result.layers[""].config == "in_features=8, out_features=4, bias=True"

@@ -168,3 +168,36 @@ def test_a_layer_that_is_called_twice_is_pictured_with_the_error_of_its_worse_ca
     pictures = view.picture(capture, capture, Verdict.drift(layers=layers))
     assert [picture.label for picture in pictures] == ["relu"]
     assert any("error 0.5, allowed 0.1 in call 0" in text for text in texts)
+
+
+class Stages(nn.Module):
+    """Layers of one resolution, of which each has other channels or runs in another mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.third = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 3, 1), nn.Conv2d(3, 3, 1)
+
+    def forward(self, x):
+        with torch.inference_mode():
+            x = self.first(x)
+        return self.third(self.second(x.clone()))
+
+
+def test_the_last_layer_of_a_resolution_is_pictured_whatever_ran_before_it():
+    torch.manual_seed(0)
+    model = Stages()
+    pictures = FeatureMapsView(model, image()).capture().result.pictures
+    assert list(pictures) == ["third"]
+    with torch.no_grad():
+        assert np.array_equal(pictures["third"], model(image())[0].numpy())
+
+
+@pytest.mark.parametrize("width", [3, 8])
+def test_a_layer_in_inference_mode_may_be_followed_by_one_outside_of_it(width):
+    torch.manual_seed(0)
+    model = Stages()
+    model.second, model.third = nn.Conv2d(8, width, 1), nn.Conv2d(width, width, 1)
+    pictures = FeatureMapsView(model, image()).capture().result.pictures
+    assert list(pictures) == ["third"]
+    with torch.no_grad():
+        assert np.array_equal(pictures["third"], model(image())[0].numpy())
