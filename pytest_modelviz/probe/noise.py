@@ -124,9 +124,8 @@ def _moved_pass(trace: ForwardTrace, model: torch.nn.Module, input_data: ModelIn
         observers = [WeightsOfCalls(model, {call.layer for call in trace.calls}), rounding]
         recorder = PassRecorder(model, observers, weight_width=None, structure=trace.structure)
         with only_shapes(model), warnings.catch_warnings(), recorder.recording():
-            warnings.simplefilter(
-                "ignore"
-            )  # of weights that are not where they were, and what the first pass warned of
+            # of weights that are not where they were, and what the first pass warned of
+            warnings.simplefilter("ignore")
             call(model, rounding.moved(input_data))
     except Exception as error:
         return without_noise(error)

@@ -29,13 +29,8 @@ _RECURRENT = "torch.ao.nn.quantized.dynamic.modules.rnn"
 _TORCHAO = {"qdata": QUANTISED_INTEGERS, "scale": QUANTISED_SCALE, "zero_point": QUANTISED_ZERO_POINT}
 _MAY_BE_PACKED = (list, tuple, dict, torch.ScriptObject)  # of an attribute's kinds; nearly all are none of these
 _INTEGERS = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
-_EXACT = (
-    *_INTEGERS,
-    torch.bool,
-    torch.uint16,
-    torch.uint32,
-    torch.uint64,
-)  # dtypes of weights that are compared exactly
+# dtypes of weights that are compared exactly
+_EXACT = (*_INTEGERS, torch.bool, torch.uint16, torch.uint32, torch.uint64)
 
 
 def quantised_values(tensor: torch.Tensor) -> Iterator[tuple[str, TensorRecord]]:

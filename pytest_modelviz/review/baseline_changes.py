@@ -32,11 +32,8 @@ from pytest_modelviz.text.printable import as_one_word, printable, printable_lin
 from pytest_modelviz.text.side_by_side import cut_short, without_middle
 from pytest_modelviz.views.stored import StoredView, stored_view
 
-_LONGEST_REASON, _LONGEST_SENTENCE, _LONGEST_NAME = (
-    200,
-    1000,
-    100,
-)  # letters of an error, of all that is said, of a view
+# letters of an error, of all that is said, of a view
+_LONGEST_REASON, _LONGEST_SENTENCE, _LONGEST_NAME = 200, 1000, 100
 _DEVICES = re.compile(r"[a-z]{1,20}(:\d{1,4})?(,[a-z]{1,20}(:\d{1,4})?){0,16}")  # as environments state them
 _EARLIER = (UnstatedFinding, FormerSketchFinding, UnrecordedPartsFinding)  # what they match with
 _OF_TWO_VERSIONS = (
