@@ -157,10 +157,6 @@ def _differences_of_rows(baseline: _Numbers, actual: _Numbers) -> list[_Differen
     return [_Difference(*row) for row in np.stack([distances, sizes, worst, scales], axis=1).tolist()]
 
 
-def _allowed(record: TensorRecord, noise: float | None, tolerances: Tolerances) -> float:
-    return 0.0 if is_exact(record.dtype) else tolerances.relative(_FLOAT, noise)
-
-
 def _layer_errors(
     trace: ForwardTrace, found: Mapping[str, tuple[_Difference, float]], tolerances: Tolerances
 ) -> Iterator[LayerError]:

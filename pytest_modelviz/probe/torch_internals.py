@@ -102,11 +102,6 @@ def packed_state(value: object) -> object:
 key_of: Callable[[torch.UntypedStorage], int] = operator.attrgetter("_cdata")
 
 
-def storage_key(tensor: torch.Tensor) -> int:
-    """A key that is equal for tensors that share their memory."""
-    return key_of(tensor.untyped_storage())
-
-
 def coordinates(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The indices and values of a sparse tensor in coordinate format, coalesced or not."""
     return tensor._indices(), tensor._values()

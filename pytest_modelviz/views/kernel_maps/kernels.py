@@ -45,16 +45,11 @@ def kernel_structure(model: torch.nn.Module, convolutions: Sequence[Convolution]
     return ModelStructure(modules, weights, tuple(group for group in tie_groups(model) if own.intersection(group)))
 
 
-def filters_first(weight: torch.Tensor, *, transposed: bool = False, groups: int = 1) -> torch.Tensor:
+def filters_first(weight: torch.Tensor, *, transposed: bool, groups: int) -> torch.Tensor:
     """A weight as (filters, inputs / groups, *kernel), also of a transposed convolution; quantised ones as numbers.
 
-    Of no less than single precision, which holds every narrower kind.
+    In the weight's own precision, mostly without a copy: a weight may be larger than the memory.
     """
-    return _widened(_arranged(weight, transposed=transposed, groups=groups))
-
-
-def _arranged(weight: torch.Tensor, *, transposed: bool, groups: int) -> torch.Tensor:
-    """The same in the weight's own precision, mostly without a copy: a weight may be larger than the memory."""
     weight = weight.detach()
     if weight.is_quantized:
         weight = weight.dequantize()
@@ -100,7 +95,7 @@ def statistics(convolution: Convolution) -> KernelStatistics:
     if convolution.weight is None:
         return KernelStatistics(name, "not initialised", bias, 0)
     text = _text(convolution.weight)
-    weight = _arranged(convolution.weight, transposed=convolution.transposed, groups=convolution.groups)
+    weight = filters_first(convolution.weight, transposed=convolution.transposed, groups=convolution.groups)
     if weight.is_meta or not weight.numel():
         return KernelStatistics(name, text, bias, len(weight))
     moments = _moments(weight) if weight.dtype in _AS_STORED else None
@@ -136,7 +131,7 @@ def sample(convolution: Convolution, most: int) -> FilterSample | None:
     """Up to `most` filters, spread evenly, of complex ones the real part; None where there is nothing to look at."""
     if convolution.weight is None or convolution.weight.is_meta or not convolution.weight.numel():
         return None
-    weight = _arranged(convolution.weight, transposed=convolution.transposed, groups=convolution.groups)
+    weight = filters_first(convolution.weight, transposed=convolution.transposed, groups=convolution.groups)
     count = len(weight)
     step = math.ceil(count / most)
     weight = _widened(weight[::step]).real.float().cpu()

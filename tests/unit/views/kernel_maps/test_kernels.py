@@ -81,7 +81,7 @@ def test_filters_of_a_transposed_convolution_come_first_group_by_group():
     weight = torch.arange(8.0).reshape(4, 2, 1)
     whole = filters_first(weight, transposed=True, groups=2)
     assert whole[:, :, 0].tolist() == [[0, 2], [1, 3], [4, 6], [5, 7]]
-    assert filters_first(weight[:2], transposed=True)[:, :, 0].tolist() == [[0, 2], [1, 3]]
+    assert filters_first(weight[:2], transposed=True, groups=1)[:, :, 0].tolist() == [[0, 2], [1, 3]]
 
 
 def test_statistics_by_hand():
