@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pytest_modelviz.pictures.colour import Image
 from pytest_modelviz.pictures.composite import Picture
-from pytest_modelviz.pictures.files import quick_png_bytes
+from pytest_modelviz.pictures.files import quick_pngs
 from pytest_modelviz.pictures.text_diff import TextPicture
 from pytest_modelviz.storage.picture_files import PARTS, composite_name, part_name
 from pytest_modelviz.text.strict_json import JsonValue
@@ -27,12 +27,11 @@ class KeptPicture:
     def of(cls, number: int, picture: Picture) -> KeptPicture:
         """Encode a picture, the check's `number`-th."""
         name = composite_name(number, picture.label)
-        kept = cls(picture, {"composite": name}, {"composite": quick_png_bytes(picture.image)})
-        for part in PARTS:
-            image: Image | None = getattr(picture, part, None)
-            if image is not None:
-                kept.names[part], kept.files[part] = part_name(name, part), quick_png_bytes(image)
-        return kept
+        images: dict[str, Image | None] = {part: getattr(picture, part, None) for part in PARTS}
+        parts = {part: image for part, image in images.items() if image is not None}
+        names = {"composite": name} | {part: part_name(name, part) for part in parts}
+        files = quick_pngs(picture.image, *parts.values())
+        return cls(picture, names, dict(zip(names, files, strict=True)))
 
     def to_json(self, folder: str) -> dict[str, JsonValue]:
         """Its label, files by role, and what stands around its parts; of a text the lines too, each with its sign."""

@@ -19,7 +19,7 @@ from pytest_modelviz.pictures.colour import (
     overlay,
     paint,
 )
-from pytest_modelviz.pictures.files import png_bytes, quick_png_bytes
+from pytest_modelviz.pictures.files import png_bytes, quick_png_bytes, quick_pngs
 from pytest_modelviz.pictures.heat import Heat, heat_picture
 from pytest_modelviz.records.colormap import Colormap
 
@@ -97,7 +97,14 @@ def test_heatmaps_have_the_map_that_is_asked_for():
     assert not (plain == (0, 0, 128)).all(-1).any()
 
 
-@pytest.mark.parametrize("encode", [png_bytes, quick_png_bytes])
+def as_part(image):
+    """A picture encoded as a part of one that is larger."""
+    whole, part = quick_pngs(np.pad(image, ((40, 0), (40, 0), (0, 0)), constant_values=255), image)
+    assert Image.open(io.BytesIO(whole)).getpalette() == Image.open(io.BytesIO(part)).getpalette()
+    return part
+
+
+@pytest.mark.parametrize("encode", [png_bytes, quick_png_bytes, as_part])
 def test_a_few_such_pixels_are_still_there_in_a_file_of_256_colours(encode):
     """The busiest picture: all of a map's colours, and of each kind a single value."""
     values = np.random.default_rng(0).normal(size=(8, 32, 32))
