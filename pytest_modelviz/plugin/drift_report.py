@@ -12,7 +12,7 @@ from _pytest._io import TerminalWriter
 
 from pytest_modelviz.records.check_result import CheckResult
 from pytest_modelviz.records.group import group_name
-from pytest_modelviz.reports.groups import repeated
+from pytest_modelviz.reports.groups import repeated, unreported_weights
 from pytest_modelviz.reports.short import WIDTH, short_line
 
 
@@ -68,9 +68,13 @@ class ReportedDrifts:
     def _fold(self, report: pytest.TestReport, failed: Sequence[CheckResult]) -> None:
         """Leave a test out of pytest's FAILURES that has nothing of its own to say there: its summary names it.
 
-        All its drifts were reported with other tests, and nothing else was printed than with the first of these.
+        All its drifts were reported with other tests, no other weights differ, and nothing else was printed than with
+        the first of these.
         """
         names = [group_name(result) for result in failed]
+        first = [self._first.get(name or "") for name in names]
+        if any(before and unreported_weights(result, before) for result, before in zip(failed, first, strict=True)):
+            return
         known = [self._sections.get(name or "") for name in names]
         for name in filter(None, names):
             self._sections.setdefault(name, report.sections)

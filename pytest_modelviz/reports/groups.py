@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -13,8 +14,9 @@ from pytest_modelviz.reports.effect import effect_lines
 from pytest_modelviz.reports.sentences import listed
 from pytest_modelviz.reports.terminal import MODEL_INPUT, error_of, place_name
 from pytest_modelviz.text.counts import counted
-from pytest_modelviz.text.printable import printable, quoted
+from pytest_modelviz.text.printable import printable, printable_lines, quoted
 
+_WEIGHT = re.compile(r"  (?:evidence|also    |        )  (?P<text>(?P<name>\S+) (?:differs by [\d.]|is different).*)")
 _ESTIMATED = 1.35  # times as large as another may an error be, and be the same: views hold sketches of several widths
 
 
@@ -60,15 +62,30 @@ def accept_group_command(group: DriftGroup, options: str) -> str:
 def repeated(result: CheckResult, reported: CheckResult) -> str:
     """A drift in one line, whose group has been reported already with another check.
 
-    What it does to the output has lines of its own unless that report has said the same.
+    What it does to the output has lines of its own unless that report has said the same, and so has each weight that
+    differs which that report does not name: a view that sees no weights may be the first to report a group.
     """
     where = reported.name if reported.nodeid == result.nodeid else f"{reported.nodeid} ({reported.name})"
     error = "" if result.error is None else f", error {result.error:.2g}{error_of(result)}"
     line = printable(f"{result.name} drifted with the same cause at the same layer as {where}{error}")
-    if _is_same_effect(result.output, reported.output):
-        return line
-    whose = "" if reported.output is None else "in this check: "
-    return "\n".join([line, *effect_lines(printable(result.output), whose)])
+    lines = [line]
+    if not _is_same_effect(result.output, reported.output):
+        whose = "" if reported.output is None else "in this check: "
+        lines += effect_lines(printable(result.output), whose)
+    return "\n".join([*lines, *unreported_weights(result, reported)])
+
+
+def unreported_weights(result: CheckResult, reported: CheckResult) -> list[str]:
+    """The lines of a check's message on weights that differ of which the other check's message says nothing."""
+    known, own = _weights(reported.message), _weights(result.message)
+    texts = [text for name, text in own.items() if name not in known]
+    return [f"  {'' if at else 'also':9} {text}" for at, text in enumerate(texts)]
+
+
+def _weights(message: str) -> dict[str, str]:
+    """What a message says of weights that differ, by their names."""
+    found = (_WEIGHT.match(line) for line in printable_lines(message).splitlines())
+    return {match["name"]: match["text"] for match in found if match}
 
 
 def _is_same_effect(first: OutputEffect | None, second: OutputEffect | None) -> bool:

@@ -77,7 +77,7 @@ def explain(
 
 
 def _of_all_kinds(findings: Sequence[kinds.AnyFinding]) -> list[kinds.AnyFinding]:
-    """The same, the first of each kind before the others: whatever a baseline makes many of, it hides no other kind."""
+    """The same, the first of each kind before the others: whatever there is much of hides no other kind."""
     first = {type(finding): finding for finding in reversed(findings)}
     return sorted(findings, key=lambda finding: first[type(finding)] is not finding)
 
@@ -115,6 +115,8 @@ def _differences(result: CheckResult, findings: Sequence[kinds.AnyFinding], most
         lines.append(f"  error     {amount(result.error, result.tolerance, error_of(result))}")
     for role in kinds.Role:
         own = [each for each in findings if each.role is role and not isinstance(each, _NO_EVIDENCE)]
+        if role is kinds.Role.ALSO and most is not None and len(sentences(own)) > most:
+            own = _of_all_kinds(own)
         texts = [_bounded(text, most) for text in cut(sentences(own), most)]
         lines += [f"  {'' if at else role.value:9} {text}" for at, text in enumerate(texts)]
     return lines

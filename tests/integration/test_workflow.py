@@ -103,6 +103,27 @@ def test_all_drifts_of_a_test_are_reported_together(project):
     result.stdout.no_fnmatch_line("*3 checks of 1 test")  # its own report says all of it
 
 
+def test_a_weight_is_named_that_the_first_report_of_a_group_does_not_see(project):
+    project.test(
+        "from net import *\n"
+        "def test_net(model_summary, feature_maps):\n"
+        "    model = load()\n"
+        "    if fault():\n        model.head.bias.data += 0.5\n"
+        "    model_summary(model, input_data=photo())\n"
+        "    feature_maps(model, photo())\n"
+    )
+    project.run_once("--modelviz-update")
+    project.fault("eps")
+    project.run("--modelviz").stdout.fnmatch_lines(
+        [
+            "model_summary drifted, first at bn1 (BatchNorm2d)",
+            "feature_maps drifted with the same cause at the same layer as model_summary, error *",
+            "  output    off by *",
+            "  also      head.bias differs by *",
+        ]
+    )
+
+
 def test_with_verbosity_every_drift_is_reported_whole(project):
     project.test()
     project.run_once("--modelviz-update")

@@ -55,6 +55,14 @@ def test_a_test_that_says_anything_new_is_not_folded(results):
     assert not is_folded(rewritten(drifts, *results))
 
 
+def test_a_test_in_which_another_weight_differs_is_not_folded():
+    drifts = reported()
+    rewritten(drifts, DRIFT)
+    other = replace(DRIFT, nodeid="t.py::test_b", message=f"{DRIFT.message}\n  also      head.bias differs by 0.5")
+    assert not is_folded(again := rewritten(drifts, other))
+    assert str(again.longrepr).splitlines()[-1] == "  also      head.bias differs by 0.5"
+
+
 def test_printed_text_that_others_did_not_print_is_not_folded():
     drifts, printed = reported(), [("Captured stdout call", "loaded\n")]
     rewritten(drifts, DRIFT, sections=printed)

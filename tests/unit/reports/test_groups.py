@@ -112,6 +112,32 @@ def test_a_repeated_drift_says_what_it_does_if_nothing_has():
     ]
 
 
+LONE_WEIGHT = """maps drifted, first at conv (Conv2d)
+  cause     architecture: the model is built differently
+  evidence  everything agrees up to where another module is called
+            conv class: Conv2d -> Conv1d
+            conv.weight differs by 0.05: all x 1.05
+  also      conv2 class: Conv2d -> Conv1d
+            bn.running_mean differs by 0.99
+            bn.mask is different
+            compared in float32: what differs is not how layers of a lower precision round their results
+  spread    12 of 44 layers
+"""
+
+
+def test_a_repeated_drift_names_the_weights_that_the_first_report_does_not():
+    summary = drift(
+        name="summary", message="summary drifted, first at conv (Conv2d)\n  evidence  conv.weight differs by 1"
+    )
+    maps = drift(name="maps", message=LONE_WEIGHT)
+    assert repeated(maps, summary).splitlines() == [
+        "maps drifted with the same cause at the same layer as summary, error 0.05 at the first difference",
+        "  also      bn.running_mean differs by 0.99",
+        "            bn.mask is different",
+    ]
+    assert len(repeated(drift(name="cam_map", message=LONE_WEIGHT), maps).splitlines()) == 1
+
+
 def test_another_output_is_said_to_be_that_of_this_check():
     one = OutputEffect(0.031, 0.0001, samples=1, top1_changed=0)
     assert repeated(drift(name="cam_map", view="cam_map", output=one), DRIFT).splitlines() == [
