@@ -154,7 +154,7 @@ def _(finding: kinds.CodeFinding) -> str:
             where = f" after {last}, which it calls last"
         case last, following:
             where = f" between {f'two calls of {last}' if last == following else f'{last} and {following}'}"
-    return f"its weights and configuration match; its own code changed{where}"
+    return f"its weights and configuration match; its own code computes something else{where}"
 
 
 @sentence.register
@@ -212,7 +212,7 @@ _REMARKS = {
     "rectifier close to zero opens: add feature_maps if the baseline may be forged",
 }
 _SHADOWS = {
-    "differs": "compared in float32: what differs is not the rounding of a lower precision",
+    "differs": "compared in float32: what differs is not how layers of a lower precision round their results",
     "agrees": "in float32 both passes agree: what differs is what the lower precision does",
     "baseline": "the baseline holds no pass in float32, so what the rounding of the lower precision hides was not "
     "compared: record it anew",

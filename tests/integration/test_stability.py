@@ -49,6 +49,7 @@ def test_it_is_named_by_layer_and_reason_and_nothing_is_recorded(project, kind):
         assert check["status"] == "unstable"
         assert check["first_divergence"]["layer"] == "noise"
         assert reason in check["message"]
+        assert "changed" not in check["message"]  # both captures are of the same code
         assert not (project.path / "baselines").exists()
     result.stdout.fnmatch_lines(["feature_maps: two captures of the same model differ, first at noise (Noise)"])
 

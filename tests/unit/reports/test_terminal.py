@@ -77,21 +77,21 @@ def drift(**changed):
         ),
         (
             CodeFinding("", "bn1", "conv2"),
-            "its weights and configuration match; its own code changed between bn1 and conv2",
+            "its weights and configuration match; its own code computes something else between bn1 and conv2",
         ),
         (
             CodeFinding("", "conv", "conv"),
-            "its weights and configuration match; its own code changed between two calls of conv",
+            "its weights and configuration match; its own code computes something else between two calls of conv",
         ),
         (
             CodeFinding("", "", "a"),
-            "its weights and configuration match; its own code changed before a, which it calls first",
+            "its weights and configuration match; its own code computes something else before a, which it calls first",
         ),
         (
             CodeFinding("", "b", ""),
-            "its weights and configuration match; its own code changed after b, which it calls last",
+            "its weights and configuration match; its own code computes something else after b, which it calls last",
         ),
-        (CodeFinding("", "", ""), "its weights and configuration match; its own code changed"),
+        (CodeFinding("", "", ""), "its weights and configuration match; its own code computes something else"),
         (
             NonFiniteMapFinding((0, 4), (3, 4)),
             "3 of 4 values of the map are not finite, in the baseline 0 of 4",
@@ -152,6 +152,14 @@ def test_a_whole_report():
     assert bare.splitlines()[0] == "feature_maps drifted"
     assert "cause" not in bare
     assert "spread" not in bare
+
+
+def test_what_else_differs_hides_no_other_kind():
+    classes = [ConfigFinding(f"block{at}", "class", "A", f"B{at}", role=Role.ALSO) for at in range(20)]
+    bias = WeightFinding("head", "bias", 0.5, role=Role.ALSO)
+    lines = explain(DRIFT, [*classes, bias]).splitlines()
+    assert "            head.bias differs by 0.5" in lines
+    assert "            and 14 more" in lines
 
 
 def test_a_view_may_say_itself_what_a_cause_means():
