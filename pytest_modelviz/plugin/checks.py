@@ -95,7 +95,8 @@ class ItemChecks:
             given += [{"ignore": marker.args, **marker.kwargs} for marker in item.iter_markers(IGNORE)]
             return self._run.settings.marked(given)
         except InvalidSettingError as error:
-            pytest.fail(f"modelviz: {error}", pytrace=False)
+            trouble = f"modelviz: {error}"
+        pytest.fail(trouble, pytrace=False)  # outside the handler: else pytest prints the same error twice
 
     def run(
         self,

@@ -26,7 +26,7 @@ from pytest_modelviz.probe.purity import untouched
 from pytest_modelviz.probe.streams import consume
 from pytest_modelviz.probe.torch_internals import Args, Kwargs, compiled_from
 
-# A tensor, a tuple of positional arguments, a mapping of keyword arguments, or any other value as a single argument.
+# A tensor, a tuple or list of positional arguments, a mapping of keyword arguments, or any other value as one argument.
 ModelInput: TypeAlias = object
 ModelOutput: TypeAlias = object  # any value that a forward returns
 

@@ -56,7 +56,6 @@ def match_layers(pattern: str, names: list[str]) -> list[str]:
 def _unknown_layer(layer: str, names: list[str]) -> ModelvizError:
     close = difflib.get_close_matches(layer, names, n=3, cutoff=0.4)
     suggested = close or [name for name in names if name and "." not in name][:8]
-    return ModelvizError(
-        f"the model has no layer {layer!r}; {'did you mean' if close else 'its top-level layers are'} "
-        f"{', '.join(repr(name) for name in suggested) or 'none'}? (names as in model.named_modules())"
-    )
+    known = ", ".join(repr(name) for name in suggested) or "none"
+    hint = f"did you mean {known}?" if close else f"its top-level layers are {known}"
+    return ModelvizError(f"the model has no layer {layer!r}; {hint} (names as in model.named_modules())")

@@ -26,10 +26,15 @@ ONE = "from net import *\ndef test_net(feature_maps):\n    feature_maps(load(), 
         ),
         ("feature_maps(load(), photo(), name='')", "name= takes a non-empty printable string*"),
         ("model_summary(load(), 'large')", "input_size must be a shape*"),
+        ("model_summary(load(), (-1, 3, 8, 8))", "input_size must be a shape*"),
+        ("model_summary(load(), (10**15, 3, 8, 8))", "no input of the input_size (1000000000000000, 3, 8, 8) can be*"),
+        ("model_summary(load(), (2**62, 3, 8, 8))", "no input of the input_size (4611686018427387904, 3, 8, 8) can*"),
+        ("modelviz(load(), photo(), summary=False, feature_maps=False)", "modelviz has nothing to capture*"),
+        ("modelviz(load(), photo(), cam='conv9')", "the model has no layer 'conv9'; did you mean*?*"),
     ],
 )
 def test_a_newcomer_s_mistake_has_one_clear_message(project, call, message):
-    project.test(f"from net import *\ndef test_net(model_summary, feature_maps, cam_map):\n    {call}\n")
+    project.test(f"from net import *\ndef test_net(model_summary, feature_maps, cam_map, modelviz):\n    {call}\n")
     result = project.run()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([f"E * pytest_modelviz.errors.ModelvizError: {message.replace('[', '[[]')}*"])

@@ -165,3 +165,4 @@ class TestLayerTolerances:
         result = project.run("--modelviz")
         result.assert_outcomes(errors=1)
         assert message in result.stdout.str()
+        assert "During handling of the above exception" not in result.stdout.str()

@@ -38,8 +38,8 @@ class CamMapFixture(CheckFixture):
 
         Args:
             model: The model. It runs in eval mode and is left as it was.
-            input_data: A tensor, a tuple of positional arguments or a mapping of keyword arguments; anything else is
-                one argument.
+            input_data: A tensor, a tuple or list of positional arguments or a mapping of keyword arguments; anything
+                else is one argument.
             target_layer: The name of the layer to explain; by default the last with spatial extent. `refinecam` takes
                 several names.
             target: A class, one class per sample, several classes of a single sample, or a function (or one per sample)

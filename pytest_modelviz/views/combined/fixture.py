@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from pytest_modelviz.errors import ModelvizError
+from pytest_modelviz.text.printable import printable
 from pytest_modelviz.views.fixture import CheckFixture, ToleranceArgument, require_name
 
 if TYPE_CHECKING:
@@ -39,8 +41,8 @@ class ModelvizFixture(CheckFixture):
 
         Args:
             model: The model. It runs in eval mode and is left as it was.
-            input_data: A tensor, a tuple of positional arguments or a mapping of keyword arguments; anything else is
-                one argument.
+            input_data: A tensor, a tuple or list of positional arguments or a mapping of keyword arguments; anything
+                else is one argument.
             summary: Whether to check `model_summary`.
             feature_maps: Whether to check `feature_maps`.
             cam: The layer at which to check `cam_map`; without it there is no such check.
@@ -65,7 +67,12 @@ class ModelvizFixture(CheckFixture):
 
         if name is not None:
             require_name(name)  # else the names of the checks, which begin with it, would pass
-        views = CombinedCapture(model, input_data, summary=summary, feature_maps=feature_maps, cam=cam, target=target)
+        try:
+            views = CombinedCapture(
+                model, input_data, summary=summary, feature_maps=feature_maps, cam=cam, target=target
+            )
+        except ModelvizError as error:
+            raise ModelvizError(printable(str(error))) from None  # as for a single view: without the way here
 
         def check(view: View[_ResultT] | None) -> _ResultT | None:
             __tracebackhide__ = True

@@ -31,8 +31,8 @@ class ModelGraphFixture(CheckFixture):
 
         Args:
             model: The model. It runs in eval mode and is left as it was.
-            input_data: A tensor, a tuple of positional arguments or a mapping of keyword arguments; anything else is
-                one argument.
+            input_data: A tensor, a tuple or list of positional arguments or a mapping of keyword arguments; anything
+                else is one argument.
             name: Distinguishes several checks of one test; by default the fixture's name.
             rtol: The relative tolerance: a number, or numbers by layer name or glob; by default that of the dtype.
             atol: The absolute tolerance, likewise.

@@ -125,14 +125,18 @@ def _made_up(model: torch.nn.Module, input_size: InputSize) -> tuple[torch.Tenso
     given = list(input_size) if isinstance(input_size, (list, tuple)) else [None]
     sizes: list[object] = [given] if given and all(isinstance(side, int) for side in given) else given
     shapes = [tuple(s) for s in sizes if isinstance(s, Sequence) and s and all(isinstance(side, int) for side in s)]
-    if not shapes or len(shapes) != len(sizes):
+    if not shapes or len(shapes) != len(sizes) or any(side < 0 for shape in shapes for side in shape):
         raise ModelvizError(
             f"input_size must be a shape with its batch dimension, such as (1, 3, 224, 224), "
             f"or several of them, not {input_size!r}"
         )
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     device = torch.device("cpu") if _device(model).type == "meta" else _device(model)
-    return tuple(torch.zeros(shape, dtype=dtype, device=device) for shape in shapes)
+    try:
+        return tuple(torch.zeros(shape, dtype=dtype, device=device) for shape in shapes)
+    except RuntimeError as error:  # torch's allocators, and sizes beyond 64 bits
+        reason = str(error).partition("\n")[0]
+        raise ModelvizError(f"no input of the input_size {input_size!r} can be made: {reason}") from None
 
 
 def _like_model(model: torch.nn.Module, input_data: ModelInput) -> ModelInput:

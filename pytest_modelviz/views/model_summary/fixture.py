@@ -36,8 +36,8 @@ class ModelSummaryFixture(CheckFixture):
             input_size: A shape with its batch dimension, such as (1, 3, 224, 224), or several of them; zeros of those
                 shapes are the input. A tensor, or a tuple or mapping of tensors, is `input_data`. Without an input the
                 summary has no shapes.
-            input_data: A tensor, a tuple of positional arguments or a mapping of keyword arguments; anything else is
-                one argument.
+            input_data: A tensor, a tuple or list of positional arguments or a mapping of keyword arguments; anything
+                else is one argument.
             name: Distinguishes several checks of one test; by default the fixture's name.
             rtol: The relative tolerance: a number, or numbers by layer name or glob; by default that of the dtype.
             atol: The absolute tolerance, likewise.

@@ -34,8 +34,8 @@ class SaliencyMapFixture(CheckFixture):
 
         Args:
             model: The model. It runs in eval mode and is left as it was.
-            input_data: A tensor, a tuple of positional arguments or a mapping of keyword arguments; anything else is
-                one argument.
+            input_data: A tensor, a tuple or list of positional arguments or a mapping of keyword arguments; anything
+                else is one argument.
             target: A class, one class per sample, several classes of a single sample, or a function (or one per sample)
                 that takes a sample's scores and returns a tensor with one number; `whole_output(function)` is given
                 the model's whole output. By default the predicted class is explained.
