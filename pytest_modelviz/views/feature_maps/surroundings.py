@@ -37,9 +37,8 @@ def surroundings(
     calls = {(baseline_name(call.layer), call.index): call for call in actual.calls}
     trace = actual if named in calls else baseline
     found = calls.get(named) or next((call for call in trace.calls if _position(call) == named), None)
-    around = [] if found is None else _around(trace, found)
-    if verdict.cause == Cause.INPUT:
-        around = around[:1]
+    begins_outside = verdict.cause == Cause.INPUT  # in what the model is given, not in what it returns
+    around = [] if found is None or begins_outside else _around(trace, found)
     merged: dict[object, Neighbour] = {}
     for call, role in [*around, (trace.calls[0], _OUTPUT)]:
         own = call if trace is actual else calls.get(_position(call))

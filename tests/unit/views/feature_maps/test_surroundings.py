@@ -158,6 +158,12 @@ class TestWhichLayers:
 
 
 class TestInputs:
+    def test_a_drift_that_begins_in_the_input_does_not_begin_in_the_output(self, headlines):
+        model, data = nn.Linear(40, 40), torch.rand(2, 40)
+        pictured(model, model, data, data * 2)
+        (headline,) = (headline for headline in headlines if "the model's output" in headline)
+        assert headline.rpartition("   ")[2] == "the model's output"
+
     def test_what_is_no_picture_is_shown_as_a_profile(self):
         model = nn.Linear(40, 40)
         data = torch.rand(2, 40)
