@@ -166,6 +166,10 @@ def read_settings(command_line: Mapping[str, Any], ini: Mapping[str, Any], rootd
     results = rootdir / values.get("--modelviz-results-dir", options.RESULTS_DIR)
     if "://" not in baselines:
         baselines = rootdir / baselines
+        if "--modelviz-baseline-dir" in values and baselines.is_file():
+            raise options.InvalidSettingError(
+                f"--modelviz-baseline-dir takes a folder, and {str(baselines)!r} is a file"
+            )
         _keep_apart(baselines, results, rootdir)
     return Settings(
         mode=_mode(command_line) or _mode(ini) or Mode.OFF,

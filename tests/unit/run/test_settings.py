@@ -84,6 +84,7 @@ def test_folders_are_under_rootdir_unless_absolute():
         ({"--modelviz-atol": "inf"}, "--modelviz-atol takes"),
         ({"--modelviz-rtol": ""}, "--modelviz-rtol takes"),
         ({"--modelviz-baseline-dir": ""}, "--modelviz-baseline-dir takes a folder"),
+        ({"--modelviz-baseline-dir": __file__}, "--modelviz-baseline-dir takes a folder, and '.*' is a file"),
         ({"--modelviz-results-dir": "s3://bucket"}, "a folder of this machine, not 's3://bucket'"),
         ({"--modelviz-results-dir": "."}, "takes a folder of its own"),
         ({"--modelviz-results-dir": "/"}, "takes a folder of its own"),
