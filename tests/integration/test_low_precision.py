@@ -32,7 +32,7 @@ def test_a_fault_that_bfloat16_hides(recorded):
             "feature_maps drifted, first at 2 (Linear)",
             "  cause     weights",
             "  error     0.00* times what is allowed (*)",
-            "*compared in float32: what differs is not the rounding*",
+            "*compared in float32: what differs is not how layers of a lower precision round*",
         ]
     )
 

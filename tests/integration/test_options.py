@@ -174,7 +174,7 @@ class TestFolders:
     def test_a_baseline_folder_that_cannot_be_written_is_told(self, project):
         project.test(ONE)
         (project.path / "taken").write_text("a file")
-        result = project.run("--modelviz-update", "--modelviz-baseline-dir=taken")
+        result = project.run("--modelviz-update", "--modelviz-baseline-dir=taken/below")
         result.assert_outcomes(failed=1)
         result.stdout.fnmatch_lines(["*ModelvizError: cannot write the baseline *taken*"])
 
