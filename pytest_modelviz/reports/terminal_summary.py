@@ -8,6 +8,7 @@ from pytest_modelviz.records.group import drift_groups
 from pytest_modelviz.records.orphan import OrphanRecord
 from pytest_modelviz.reports.groups import group_lines, groups_worth_telling
 from pytest_modelviz.storage.definitions import function_of
+from pytest_modelviz.storage.orphans import files_moved_whole
 from pytest_modelviz.storage.renaming import LONGEST_ID, move_command
 from pytest_modelviz.text.counts import counted, cut
 from pytest_modelviz.text.printable import as_one_word, printable, quoted
@@ -22,13 +23,15 @@ class TerminalSummary:
 
     `folder` is the results folder as seen from here, `run_id` names the run, `review` are the options that the command
     `modelviz` needs to find it, `compares` says whether the run was to compare at all, `written` whether its results
-    have replaced the last run's, `not_made` are the tests that passed without a check that they have a baseline of.
+    have replaced the last run's, `not_made` are the tests that passed without a check that they have a baseline of,
+    `without_file` the baselines whose test file is gone.
     """
 
     totals: Mapping[str, int]
     results: Sequence[CheckResult] = ()
     orphans: Sequence[OrphanRecord] = ()
     not_made: Sequence[tuple[str, str]] = ()
+    without_file: Sequence[OrphanRecord] = ()
     lost: Sequence[str] = ()
     folder: str = ".modelviz"
     run_id: str = ""
@@ -48,6 +51,7 @@ def summary_lines(run: TerminalSummary) -> list[tuple[str, bool]]:
         *((line, True) for line in _group_lines(run)),
         *((line, True) for line in _lost_lines(run.lost)),
         *((line, run.orphans_fail) for line in _orphan_lines(run.orphans, run.review)),
+        *((line, False) for line in _renamed_lines(run.without_file, run.review)),
         *((line, False) for line in (*_not_made_lines(run.not_made), *_count_lines(run))),
     ]
 
@@ -91,6 +95,21 @@ def _orphan_lines(orphans: Sequence[OrphanRecord], review: str) -> list[str]:
     if len(tests) > _MOST_ORPHANS:
         lines.append(f"  and {len(tests) - _MOST_ORPHANS} more: modelviz orphans{options}")
     return lines
+
+
+def _renamed_lines(without_file: Sequence[OrphanRecord], review: str) -> list[str]:
+    """Which tests of a file that is gone may be those that had no baseline until now, as they captured the same."""
+    moved = files_moved_whole(without_file)
+    hints = {
+        orphan.nodeid: rename_hint(orphan, review, whole_file=orphan.test_file in moved)
+        for orphan in without_file
+        if orphan.renamed_to is not None
+    }
+    if not hints:
+        return []
+    whose = "this test has baselines, and its" if len(hints) == 1 else "these tests have baselines, and their"
+    texts = [f"{printable(as_one_word(nodeid))}; {hint}" for nodeid, hint in hints.items()]
+    return [f"{whose} file is gone:", *(f"  {text}" for text in cut(texts, _MOST_ORPHANS + 1))]
 
 
 def _not_made_lines(not_made: Sequence[tuple[str, str]]) -> list[str]:

@@ -9,7 +9,8 @@ from pytest_modelviz.review.project_files import require_test_file
 from pytest_modelviz.review.review import Review
 from pytest_modelviz.storage.definitions import is_defined
 from pytest_modelviz.storage.names import Location, has_clean_path
-from pytest_modelviz.storage.orphans import file_digest, judged_together, orphan_record, suggest_renames
+from pytest_modelviz.storage.orphans import file_digest, judged_together, suggest_renames
+from pytest_modelviz.storage.orphans import without_file as orphans_without_file
 
 
 def without_test(review: Review) -> list[OrphanRecord]:
@@ -23,11 +24,9 @@ def without_file(review: Review) -> list[OrphanRecord]:
     reported = {orphan.key for orphan in _judged(review)}
     former = {check.former_nodeid for _, check in review.checks}  # their tests have another id now
     orphans = [
-        orphan_record(review.baselines, document, None)
-        for location, document in review.baselines.documents()
-        if document["nodeid"] not in former
-        and location.owner not in reported
-        and file_digest(review.rootdir, document["nodeid"]) is None
+        orphan
+        for orphan in orphans_without_file(review.baselines, review.rootdir)
+        if orphan.nodeid not in former and orphan.key not in reported
     ]
     missing = [
         (item.run.candidates, item.location.path) for item in review.captured() if item.check.status is Status.MISSING

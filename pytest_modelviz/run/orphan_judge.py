@@ -16,12 +16,14 @@ from pytest_modelviz.storage.names import Location, display_path
 class Judgement:
     """What was found out about the baselines of these test files.
 
-    `not_made` are the test and the name of each baseline whose test has passed without that check.
+    `not_made` are the test and the name of each baseline whose test has passed without that check. `without_file` are
+    baselines whose test file is gone, which no run can judge: looked for where tests had no baseline until now.
     """
 
     files: tuple[str, ...] = ()
     orphans: tuple[OrphanRecord, ...] = ()
     not_made: Sequence[tuple[str, str]] = ()
+    without_file: Sequence[OrphanRecord] = ()
 
 
 class OrphanJudge:
@@ -52,26 +54,24 @@ class OrphanJudge:
         """The judgement, by the results of the run; nothing where it is not wanted. Raises ModelvizError."""
         if settings.orphans == "ignore" or not self._files:
             return Judgement()
-        from pytest_modelviz.storage.orphans import digests, find_not_made, find_orphans, suggest_renames
+        from pytest_modelviz.storage.orphans import digests, find_not_made, find_orphans, suggest_renames, without_file
         from pytest_modelviz.storage.store import Store
 
         root, store = settings.rootdir, Store(settings.baseline_dir)
         not_made = find_not_made(store, self._passed, results, settings.variant)
         alive = self._run | {result.nodeid for result in results}  # also what was never collected
         orphans = [orphan for orphan in find_orphans(store, self._files, root) if orphan.nodeid not in alive]
+        candidates = settings.results_folder().stored_candidates
+        new = [
+            (candidates if result.candidate else store, Location.of(result.nodeid, result.name, result.variant).path)
+            for result in results
+            if result.status in (Status.MISSING, Status.RECORDED)
+        ]
+        gone = suggest_renames(without_file(store, root), store, new) if new else []
         if orphans:
-            candidates = settings.results_folder().stored_candidates
-            new = [
-                (
-                    candidates if result.candidate else store,
-                    Location.of(result.nodeid, result.name, result.variant).path,
-                )
-                for result in results
-                if result.status in (Status.MISSING, Status.RECORDED)
-            ]
             sources = digests(root, self._sources)
             orphans = [
                 dataclasses.replace(orphan, sources=sources, baseline=display_path(orphan.baseline, root))
                 for orphan in suggest_renames(orphans, store, new)
             ]
-        return Judgement(tuple(sorted(self._files)), tuple(orphans), not_made)
+        return Judgement(tuple(sorted(self._files)), tuple(orphans), not_made, gone)

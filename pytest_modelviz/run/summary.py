@@ -258,6 +258,7 @@ class RunSummary:
             results=self.results,
             orphans=self._judgement.orphans,
             not_made=self._judgement.not_made,
+            without_file=self._judgement.without_file,
             lost=self.lost,
             folder=display_path(self._settings.results_dir, here),
             run_id=self._run_id,

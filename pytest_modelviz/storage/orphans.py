@@ -46,6 +46,26 @@ def find_orphans(store: Store, files: Mapping[str, Iterable[str]], rootdir: Path
     return sorted(orphans, key=lambda orphan: (orphan.nodeid, orphan.baseline))
 
 
+def without_file(store: Store, rootdir: Path) -> list[OrphanRecord]:
+    """One for each baseline in the store whose test file does not exist.
+
+    Of the baselines of a file that exists only the first is read: there may be thousands.
+    """
+    by_folder: dict[PurePosixPath, list[PurePosixPath]] = {}
+    for stem in store.stems():
+        by_folder.setdefault(stem.parent.parent, []).append(stem)
+    orphans = []
+    for stems in by_folder.values():
+        for stem in stems:
+            document = store.ids(stem)
+            if document is None or store.where(Location.of_document(document)).path != stem:
+                continue  # no baseline, damaged, or moved by hand
+            if file_digest(rootdir, document["nodeid"]) is not None:
+                break
+            orphans.append(orphan_record(store, document, None))
+    return sorted(orphans, key=lambda orphan: (orphan.nodeid, orphan.baseline))
+
+
 def find_not_made(
     store: Store, passed: Iterable[str], results: Iterable[CheckResult], variant: str | None
 ) -> list[tuple[str, str]]:

@@ -246,7 +246,8 @@ class TestRenames:
     def test_into_another_file(self, recorded):
         recorded.test("from net import *\ndef test_b(feature_maps): feature_maps(load(), photo())\n", name="test_moved")
         (recorded.path / "test_net.py").unlink()
-        recorded.run("--modelviz")
+        result = recorded.run("--modelviz")
+        result.stdout.fnmatch_lines(["this test has baselines, and its file is gone:"])
         assert gone(recorded) == set()  # no file of theirs was collected
         lines = recorded.modelviz("orphans").output.splitlines()
         assert (

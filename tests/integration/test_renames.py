@@ -46,8 +46,17 @@ class TestAFile:
     def test_its_baselines_are_moved(self, recorded):
         before = recorded.files()
         rename_file(recorded)
-        recorded.run("--modelviz").assert_outcomes(failed=3)
-        done = recorded.modelviz("mv", "test_net.py", "test_model.py")
+        result = recorded.run("--modelviz", "--modelviz-orphans=fail")
+        result.assert_outcomes(failed=3)
+        result.stdout.fnmatch_lines(
+            [
+                "these tests have baselines, and their file is gone:",
+                "  test_net.py::test_a; is it now test_model.py::test_a[?] modelviz mv test_net.py test_model.py",
+            ]
+        )
+        assert recorded.results.get("orphans", []) == []  # no file of theirs was collected
+        (command,) = commands(str(result.stdout))
+        done = execute(recorded, command)
         assert (done.exit_code, done.output.count("moved  ")) == (0, 3)
         recorded.run("--modelviz", "--modelviz-orphans=fail").assert_outcomes(passed=3)
         wanted = {

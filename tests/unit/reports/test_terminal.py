@@ -247,6 +247,27 @@ class TestTheLastLines:
             *([(f"  and {count - 10} more", False)] if count > 11 else []),
         ]
 
+    def test_tests_of_a_file_that_is_gone(self):
+        def lost(nodeid, renamed_to=None, **fields):
+            return OrphanRecord(nodeid, "v", "x", None, "b", None, None, renamed_to=renamed_to, **fields)
+
+        rows = [lost("old.py::a", "new.py::a"), lost("old.py::b", "new.py::b"), lost("else.py::c"), lost("x.py::d\x1b")]
+        assert self.lines(without_file=rows, orphans_fail=True) == [
+            ("these tests have baselines, and their file is gone:", False),
+            ("  old.py::a; is it now new.py::a? modelviz mv old.py new.py", False),
+            ("  old.py::b; is it now new.py::b? modelviz mv old.py new.py", False),
+        ]
+        partly = [rows[0], lost("old.py::b")]
+        assert self.lines(without_file=partly) == [
+            ("this test has baselines, and its file is gone:", False),
+            ("  old.py::a; is it now new.py::a? modelviz mv old.py::a new.py::a", False),
+        ]
+        recorded = [lost("old.py::a", "new.py::a", new_has_baseline=True)]
+        assert self.lines(without_file=recorded)[1][0] == "  old.py::a; is it now new.py::a? modelviz prune old.py::a"
+        assert self.lines(without_file=rows[2:]) == []
+        many = [lost(f"old.py::{at}", f"new.py::{at}") for at in range(25)]
+        assert self.lines(without_file=many)[-1] == ("  and 15 more", False)
+
     def test_orphans(self):
         def orphan(nodeid, name, renamed_to=None):
             return OrphanRecord(nodeid, "v", name, None, "b", None, None, renamed_to=renamed_to)
