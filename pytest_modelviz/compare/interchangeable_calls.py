@@ -5,7 +5,7 @@ of transformers do) calls in an order that follows from Python's hashes, which d
 no change of the model; what each of the calls returns is compared all the same.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pytest_modelviz.records.trace import Call, ForwardTrace
@@ -53,7 +53,7 @@ def in_order_of(baseline: ForwardTrace, actual: ForwardTrace) -> ForwardTrace:
     groups = {group[0]: group for group in interchangeable_calls(actual.calls)}
     if not groups:
         return actual
-    recorded = {(call.layer, call.index): call for call in baseline.calls}
+    recorded = _RecordedCalls(baseline.calls)
     ends, counts, calls = _ends(actual.calls), dict[str, int](), list[Call]()
     stretches = [(0, len(actual.calls))]  # of calls that come next, the last one first: one is looked at at a time
     while stretches:
@@ -72,21 +72,40 @@ def in_order_of(baseline: ForwardTrace, actual: ForwardTrace) -> ForwardTrace:
     return replace(actual, calls=calls)
 
 
-def _ordered(
-    calls: Sequence[Call], group: Sequence[int], first: int, recorded: Mapping[tuple[str, int], Call]
-) -> Sequence[int]:
+class _RecordedCalls:
+    """The calls of a baseline, to be looked up by layer and number."""
+
+    def __init__(self, calls: Sequence[Call]) -> None:
+        self._calls, self._ends = calls, _ends(calls)
+        self._positions = {(call.layer, call.index): at for at, call in enumerate(calls)}
+
+    def from_on(self, layer: str, index: int, count: int) -> list[Call]:
+        """A call, and up to `count` in all that its caller makes of the same layer, one after another.
+
+        Such a layer may call itself: then these are not numbered one after another.
+        """
+        found: list[Call] = []
+        at = self._positions.get((layer, index), len(self._calls))
+        while len(found) < count and at < len(self._calls):
+            call = self._calls[at]
+            if call.layer != layer or (found and call.depth != found[0].depth):
+                break
+            found.append(call)
+            at = self._ends[at]
+        return found
+
+
+def _ordered(calls: Sequence[Call], group: Sequence[int], first: int, recorded: _RecordedCalls) -> Sequence[int]:
     """The positions of a group in the order of the baseline, if that makes the same calls in another one.
 
     Args:
         calls: the actual calls.
         group: the positions of those that may change places.
         first: the number of the first of them, once all calls before it are in order.
-        recorded: the calls of the baseline by layer and number.
+        recorded: the calls of the baseline.
 
     """
-    shift = first - calls[group[0]].index
-    before = [recorded.get((calls[at].layer, calls[at].index + shift)) for at in group]
-    wanted = [_literals(call) for call in before if call is not None]
+    wanted = [_literals(call) for call in recorded.from_on(calls[group[0]].layer, first, len(group))]
     given = {_literals(calls[at]): at for at in group}
     is_other_order = len(wanted) == len(group) and set(wanted) == given.keys()
     return [given[literals] for literals in wanted] if is_other_order else group
