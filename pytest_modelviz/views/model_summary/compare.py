@@ -28,6 +28,7 @@ from pytest_modelviz.views.model_summary.wrapping import unwrapped
 # The order of findings, of which the first names the layer. Modules come first, with the fields not listed in `_RANK`;
 # ties are among the holdings.
 _BUILT_AS, _NAMES, _HOLDINGS, _FROZEN, _BEHAVES = range(5)
+_PARAMETERS = ("parameters", "trainable", "parameter_bytes")  # totals that follow from what rows and ties say
 _RANK = {"buffers": _HOLDINGS, "frozen": _FROZEN, **dict.fromkeys(rows.BEHAVIOUR, _BEHAVES)}
 
 
@@ -39,6 +40,7 @@ def compare(baseline: Capture, actual: Capture, tolerances: Tolerances) -> Verdi
 def compare_trees(baseline: JsonObject, actual: JsonObject, ignored: Sequence[str] = ()) -> Verdict:
     """Compare the facts of two summaries field by field; `ignored` are globs of attributes."""
     if all(baseline.get(key) == actual.get(key) for key in ("layers", "ties")) and _is_plain(actual):
+        _require_totals(baseline, actual, (*_PARAMETERS, "mult_adds"))
         return Verdict.match(compared=len(rows.listed(actual)))  # whatever is ignored, nothing differs
     before, new = rows.layers_of(baseline, ignored), rows.layers_of(actual, ignored)
     renamed = renames(rows.built(before), rows.built(new))
@@ -48,6 +50,8 @@ def compare_trees(baseline: JsonObject, actual: JsonObject, ignored: Sequence[st
     findings, uncompared = _differences(before, after)
     ties = _groups(baseline), _groups(actual)
     if not findings and not renamed and ties[0] == _tied(ties[1], names):
+        is_counted = all(before[name].get("mult_adds") == row.get("mult_adds") for name, row in after.items())
+        _require_totals(baseline, actual, (*_PARAMETERS, "mult_adds") if is_counted else _PARAMETERS)
         return Verdict.match(compared=len(before), findings=uncompared)
     findings += [*renamed, *tie_findings(ties[0], _tied(ties[1], names))]
     findings.sort(key=_rank)  # stable: layers stay as people count
@@ -77,6 +81,22 @@ def compare_trees(baseline: JsonObject, actual: JsonObject, ignored: Sequence[st
         cause=cause,
         findings=(*evidence, *findings, *uncompared),
     )
+
+
+def _require_totals(baseline: JsonObject, actual: JsonObject, keys: Sequence[str]) -> None:
+    """Make sure that a baseline whose rows are an equal model's has its totals; raises UnreadableBaselineError.
+
+    Nothing is compared by them, but people read them. Buffers do not count: whether they are shared is in no row.
+    """
+    stored, own = baseline.get("totals", {}), actual.get("totals", {})
+    if not isinstance(stored, dict) or not isinstance(own, dict):
+        raise UnreadableBaselineError("its totals are not a table of numbers")
+    for key in keys:
+        if key in stored and key in own and stored[key] != own[key]:
+            raise UnreadableBaselineError(
+                f"its totals are not those of its layers, whose {key} are {own[key]}: it was edited. Restore it from "
+                f"version control, or record it anew"
+            )
 
 
 def _is_plain(facts: JsonObject) -> bool:

@@ -103,6 +103,22 @@ def test_no_number_in_a_text_is_near_every_other(number):
     assert not matches(other, baseline, other.capture())
 
 
+@pytest.mark.parametrize("is_reordered", [False, True], ids=["the short way", "the long way"])
+@pytest.mark.parametrize("key", ["parameters", "trainable", "parameter_bytes", "mult_adds"])
+def test_a_summary_s_totals_are_those_of_its_layers(key, is_reordered):
+    view = ModelSummaryView(net(), image())
+    capture = view.capture()
+
+    def forge(facts):
+        if is_reordered:
+            facts["layers"][""]["attributes"] = {"seen": "7"}  # which is no drift by itself
+        facts["totals"][key] -= 1
+
+    assert capture.facts["totals"][key] > 0
+    with pytest.raises(UnreadableBaselineError, match=f"its totals are not those of its layers, whose {key} are"):
+        view.compare(reread(view, capture, forge), capture, Tolerances())
+
+
 @pytest.mark.parametrize("size", [4, 99])
 def test_a_summary_without_a_pass_believes_no_baseline_about_caches(size):
     class Cached(nn.Module):
