@@ -12,6 +12,8 @@ from pytest_modelviz.records.tensors import COMPONENTS, INTEGERS, LARGE_INTEGERS
 WIDE_INTEGERS = {getattr(torch, name, torch.int64) for name in ("int64", "uint64", "int32", "uint32")}
 _EXACT_BELOW = 2.0**53  # integers from here on, and sums of integers, have more digits than float64 holds
 _GIANT_RATIO = 100.0  # how many times larger than all others a giant is
+_SOME = 4096  # values that are looked at before all are
+_ABOVE, _BELOW = 1 + 1e-6, 1 - 1e-6  # of a bound, whichever way it is rounded
 
 
 def without_exceptional(values: torch.Tensor) -> tuple[dict[str, tuple[int, int]], torch.Tensor]:
@@ -28,10 +30,15 @@ def without_giants(values: torch.Tensor) -> tuple[dict[str, tuple[int, int]], to
 
     Relative to such values no other difference in the tensor would count.
     """
+    lowest, highest = values.aminmax()
+    largest = max(float(highest), -float(lowest))
+    some = np.abs(values[:_SOME].cpu().numpy())
+    if ((some > _ABOVE * largest / _GIANT_RATIO) & (some < _BELOW * largest / _GIANT_RATIO**0.5)).any():
+        return {}, values  # as nearly everywhere: the others are too large
     size = values.abs()
     giant = size > size.max() / _GIANT_RATIO**0.5
     rest = torch.where(giant, torch.zeros_like(values), values)
-    if not bool(rest.any()) or float(rest.abs().max()) * _GIANT_RATIO > float(size.max()):
+    if not bool(rest.any()) or float(rest.abs().max()) * _GIANT_RATIO > largest:
         return {}, values
     fingerprints = {}
     for sign, mask in (("+", giant & (values > 0)), ("-", giant & (values < 0))):

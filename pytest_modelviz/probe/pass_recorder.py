@@ -10,7 +10,6 @@ import functools
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import torch
 
@@ -21,6 +20,7 @@ from pytest_modelviz.probe.leaf_recorder import LeafRecorder, RecordTensor
 from pytest_modelviz.probe.lent import LentWeights
 from pytest_modelviz.probe.modules import class_name, observed_modules, tie_groups
 from pytest_modelviz.probe.nested_values import uncompared_items
+from pytest_modelviz.probe.replaced_calls import replaced_calls
 from pytest_modelviz.probe.side_effects import Arguments, WatchedArguments
 from pytest_modelviz.probe.sketch import record_tensor
 from pytest_modelviz.probe.sketch_queue import SketchQueue
@@ -34,7 +34,7 @@ from pytest_modelviz.records.tensors import WEIGHT_WIDTH
 from pytest_modelviz.records.trace import Call, ForwardTrace, Leaf
 
 _MOST_NAMED = 3
-_FRAMES_PER_CALL = 4  # that observing adds to the stack
+_FRAMES_PER_CALL = 5  # that observing adds to the stack
 _LITERALS = (bool, int, float, str, type(None))
 
 
@@ -141,19 +141,15 @@ class PassRecorder:
         kinds = set(map(type, self._observed))
         classes = {base for kind in kinds for base in kind.__mro__ if "__call__" in vars(base)}
         classes = {base for base in classes if issubclass(base, torch.nn.Module)} | {torch.nn.Module}
-        originals = {base: vars(base)["__call__"] for base in classes}
         self._state.begin()
         limit = sys.getrecursionlimit()
         deepest = max([name.count(".") for name in self._modules]) + 1
         try:
             sys.setrecursionlimit(limit + _FRAMES_PER_CALL * deepest)  # a model that runs unobserved must run here
-            for base, original in originals.items():
-                self._wrap(base, original)
-            yield
+            with replaced_calls(classes, self._observing):
+                yield
         finally:
             sys.setrecursionlimit(limit)
-            for base, original in originals.items():
-                _set_call(base, original)
             self._state.mark(self._modules)
         if not self.calls:
             raise ModelvizError(
@@ -161,7 +157,9 @@ class PassRecorder:
                 f"model(...), in this thread"
             )
 
-    def _wrap(self, base: type[torch.nn.Module], original: Operator) -> None:
+    def _observing(self, base: type[torch.nn.Module], original: Operator) -> Operator:
+        """A `__call__` for a class that records the call and makes it as the original does."""
+
         def observed_call(module: torch.nn.Module, /, *args: object, **kwargs: object) -> object:
             inner = self._wrapped.get(id(module), module)  # a compiled wrapper may call its module unobserved
             name = self._names.get(id(inner))
@@ -176,7 +174,7 @@ class PassRecorder:
             finally:
                 self._running = running
 
-        _set_call(base, observed_call)
+        return observed_call
 
     def _observe(self, original: Operator, module: torch.nn.Module, name: str, args: Args, kwargs: Kwargs) -> object:
         index = self._counts.get(name, 0)
@@ -251,10 +249,6 @@ class PassRecorder:
         if items:
             names = [*items[:_MOST_NAMED], *(["..."] if len(items) > _MOST_NAMED else [])]
             self._notes += (f"{subject}: {', '.join(names)}",)
-
-
-def _set_call(base: Any, function: Operator) -> None:  # a type checker forbids to assign a method
-    base.__call__ = function
 
 
 def _autocast() -> str:

@@ -5,6 +5,7 @@ import functools
 import torch
 
 from pytest_modelviz.probe.torch_internals import is_inside_transform
+from pytest_modelviz.probe.transposed import in_transposed_order
 
 PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
 ARITHMETIC = {torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.bool}
@@ -31,7 +32,9 @@ def flat_numbers(tensor: torch.Tensor) -> torch.Tensor:
     """All elements in one dimension, float32 or float64."""
     if tensor.dtype != torch.float32 or tensor.layout != torch.strided or tensor.is_nested:
         tensor = _plain_numbers(tensor)
-    return tensor.resolve_neg().reshape(-1)
+    tensor = tensor.resolve_neg()
+    transposed = None if tensor.is_contiguous() else in_transposed_order(tensor)
+    return tensor.reshape(-1) if transposed is None else transposed
 
 
 def readable(tensor: torch.Tensor) -> torch.Tensor:

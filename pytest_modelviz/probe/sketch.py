@@ -62,9 +62,7 @@ def record_tensor(tensor: torch.Tensor, width: int = ACTIVATION_WIDTH, *, mean: 
         # Modes that observe the model must not see this arithmetic.
         with without_dispatch_modes() if plain else contextlib.nullcontext():
             if plain and tensor.dtype in _FLOATS and tensor.layout == torch.strided and not tensor.is_nested:
-                ordinary = _record_ordinary(tensor.detach() if tensor.requires_grad else tensor, width, mean)
-                if ordinary is not None:
-                    return ordinary
+                return _record_floats(tensor.detach() if tensor.requires_grad else tensor, width, mean)
             return _record(tensor.detach(), width, mean, plain)
     except (RuntimeError, NotImplementedError, TypeError):
         if is_plain_type(tensor) and tensor.dtype in ARITHMETIC:
@@ -72,24 +70,25 @@ def record_tensor(tensor: torch.Tensor, width: int = ACTIVATION_WIDTH, *, mean: 
         return record_shape(tensor)  # a subclass or dtype that cannot be read as numbers
 
 
-def _record_ordinary(tensor: torch.Tensor, width: int, mean: bool) -> TensorRecord | None:
-    """What `_record` makes of most tensors, in a third of its time; None where that has to look more closely."""
-    sums = _sums(tensor, width)
+def _record_floats(tensor: torch.Tensor, width: int, mean: bool) -> TensorRecord:
+    """What `_record` makes of a tensor of floats, of most in a third of its time."""
+    values = _widened_whole(tensor)
+    sums = single_sketch(values, width, torch.float32 if values.dtype in _HALVES else None)
     if sums is None:
-        return None
-    count = tensor.numel()
-    sums = sums.cpu() if count > width else sums.clone().cpu()  # it is the tensor, which may be written into later
-    record = ordinary_record(sums, dtype_name(tensor.dtype), tuple(tensor.shape), count)
-    if not mean or record is None:
-        return record
-    return replace(record, mean=float(flat_numbers(tensor).sum()) / count)
+        return _record(tensor, width, mean, plain=True)
+    count = values.numel()
+    host = sums.cpu() if count > width else sums.clone().cpu()  # it is the tensor, which may be written into later
+    record = ordinary_record(host, dtype_name(tensor.dtype), tuple(tensor.shape), count)
+    if record is None:
+        return _record(tensor, width, mean, plain=True, sketched=None if values.dtype in _HALVES else (values, sums))
+    return replace(record, mean=float(flat_numbers(tensor).sum()) / count) if mean else record
 
 
-def _sums(tensor: torch.Tensor, width: int) -> torch.Tensor | None:
-    """The sketch of a tensor of floats, (n,), where it has a single one; a large one in half precision by chunks."""
+def _widened_whole(tensor: torch.Tensor) -> torch.Tensor:
+    """The numbers of a tensor of floats in one dimension; in half precision where they are widened chunk by chunk."""
     if tensor.dtype in _HALVES and reads_in_chunks(tensor.numel()):
-        return single_sketch(tensor.resolve_neg().reshape(-1), width, torch.float32)
-    return single_sketch(flat_numbers(tensor), width)
+        return tensor.resolve_neg().reshape(-1)
+    return flat_numbers(tensor)
 
 
 def ordinary_record(sums: torch.Tensor, dtype: str, shape: tuple[int, ...], count: int) -> TensorRecord | None:
@@ -114,7 +113,8 @@ def sums_on_device(tensor: torch.Tensor, width: int) -> torch.Tensor | None:
     if tensor.dtype not in _FLOATS or tensor.is_nested or not tensor.numel():
         return None
     with without_dispatch_modes():
-        sums = _sums(tensor.detach(), width)
+        values = _widened_whole(tensor.detach())
+        sums = single_sketch(values, width, torch.float32 if values.dtype in _HALVES else None)
         return sums.clone() if sums is not None and tensor.numel() <= width else sums
 
 
@@ -138,12 +138,20 @@ def copied_to_host(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.cpu()
 
 
-def _record(tensor: torch.Tensor, width: int, mean: bool, plain: bool) -> TensorRecord:
-    values = flat_numbers(tensor if plain else readable(tensor))
+def _record(
+    tensor: torch.Tensor,
+    width: int,
+    mean: bool,
+    plain: bool,
+    sketched: tuple[torch.Tensor, torch.Tensor] | None = None,
+) -> TensorRecord:
+    """Record a tensor of any kind; `sketched` are its numbers and their single sketch, where that is known."""
+    values = flat_numbers(tensor if plain else readable(tensor)) if sketched is None else sketched[0]
     count = values.numel()
     if count > width and not is_plain_type(values):  # a subclass may wrap the results of its operators, too
         values = torch.empty(count, dtype=values.dtype, device=values.device).copy_(values)
-    sketches: Sketch = sketch_rows(values, width).cpu().numpy()
+    table = sketch_rows(values, width) if sketched is None else sketched[1][None]
+    sketches: Sketch = table.cpu().numpy()
     if count <= width:
         sketches = sketches.copy()  # it is the tensor itself, which may be written into later
     fingerprints: dict[str, tuple[int, int]] = {}
@@ -156,7 +164,7 @@ def _record(tensor: torch.Tensor, width: int, mean: bool, plain: bool) -> Tensor
     is_large = [size > _LARGE_RMS * math.sqrt(count) for size in sizes]
     if any(is_large):
         giants, rest = without_giants(values)
-        bulk: Sketch = sketch_rows(rest, width).cpu().numpy()
+        bulk: Sketch = sketch_rows(rest, width).cpu().numpy() if giants else sketches
     if tensor.dtype in WIDE_INTEGERS:
         fingerprints |= digit_fingerprints(tensor)
     if tensor.is_nested:
