@@ -28,12 +28,9 @@ LARGEST_GROUPED = 2**14
 Sketch = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 
-@dataclass
+@dataclass(frozen=True)
 class TensorRecord:
     """One tensor at one moment.
-
-    Nothing changes a record. It is not frozen because that makes a new one take four times as long, and a pass makes
-    hundreds.
 
     Attributes:
         dtype: torch's name for it, e.g. "float32".
