@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.metadata
 import json
 import os
 import pkgutil
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,13 @@ import jinja2
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from PIL import Image
 from torch import nn
 from torch.utils import tensorboard
 
 import pytest_modelviz
 from pytest_modelviz.cli import main
+from pytest_modelviz.pictures import files
 from pytest_modelviz.views.activation_maximization.capture import ActivationMaximizationView
 from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
@@ -157,6 +161,24 @@ def pytest_modelviz_views():
 
 
 _PLUGINS = ("cacheprovider", "randomly", "hypothesispytest", "anyio", "pytest_jsonreport", "html", "metadata")
+_PLUGINS += ("regressions", "pytest-datadir", "pytest_torch")  # which are there for benchmarks
+
+
+def _remembered(attribute: str) -> Callable[[importlib.metadata.PathDistribution], Any]:
+    """What is read of an installed package, once for all runs: pytest reads each of hundreds twice a run."""
+    read = getattr(importlib.metadata.Distribution, attribute).fget
+    known: dict[str, Any] = {}
+
+    def remembered(package: importlib.metadata.PathDistribution) -> Any:
+        path = str(package._path)
+        if path not in known:
+            known[path] = read(package)
+        return known[path]
+
+    return remembered
+
+
+_REMEMBERED = {attribute: _remembered(attribute) for attribute in ("entry_points", "metadata")}
 _RUNS: dict[tuple[object, ...], tuple[pytest.RunResult, dict[str, bytes]]] = {}  # runs and what they left
 
 
@@ -266,4 +288,8 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Proje
     # a file changed within a second and by no byte in length would come out of Python's cache
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # no test survives a loss of power
+    # which 256 colours are closest takes a tenth of a second a picture, and is tried in tests/unit/pictures
+    monkeypatch.setattr(files, "_in_256_colours", lambda image: image.quantize(256, method=Image.Quantize.FASTOCTREE))
+    for attribute in ("entry_points", "metadata"):
+        monkeypatch.setattr(importlib.metadata.Distribution, attribute, property(_REMEMBERED[attribute]))
     return Project(pytester)
