@@ -50,6 +50,12 @@ def _same_random_weights():
 
 
 @pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch):
+    """No test survives a loss of power; which files are flushed is tried in tests/unit/run/test_file_access.py."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.fixture(autouse=True)
 def _not_on_github(monkeypatch):
     """Runs within tests neither annotate nor sum up those that are run on GitHub Actions."""
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)

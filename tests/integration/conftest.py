@@ -287,7 +287,6 @@ class Project:
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
     # a file changed within a second and by no byte in length would come out of Python's cache
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # no test survives a loss of power
     # which 256 colours are closest takes a tenth of a second a picture, and is tried in tests/unit/pictures
     monkeypatch.setattr(files, "_in_256_colours", lambda image: image.quantize(256, method=Image.Quantize.FASTOCTREE))
     for attribute in ("entry_points", "metadata"):
