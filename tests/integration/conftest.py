@@ -194,9 +194,9 @@ class Project:
     def test(self, source: str = TEST, name: str = "test_net") -> None:
         self.pytester.makepyfile(**{name: source})
 
-    def with_numbers(self) -> None:
-        """Give its tests the fixture `numbers`, for what is no matter of models."""
-        self.pytester.makeconftest(NUMBERS)
+    def with_numbers(self, more: str = "") -> None:
+        """Give its tests the fixture `numbers`, for what is no matter of models, and what else its conftest.py has."""
+        self.pytester.makeconftest(NUMBERS + more)
 
     def fault(self, kind: str) -> None:
         (self.path / "fault.txt").write_text(kind)
