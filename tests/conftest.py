@@ -1,3 +1,4 @@
+import gc
 import os
 import sys
 
@@ -25,6 +26,13 @@ def pytest_xdist_make_scheduler(config, log):
 
     config.option.loadscopereorder = False  # many tests come last, and they are quick
     return LoadFileScheduling(config, log)
+
+
+def pytest_collection_finish():
+    """Spare the collector what was imported and collected, and most of its passes: they take a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 _covered: set[str] = set()
