@@ -61,7 +61,7 @@ def test_maps(cam_map, kernel_maps, saliency_map, activation_maximization):
 def test_maps_of_many_passes(saliency_map):
     model = load()
     for method in ("integrated_gradients", "smoothgrad"):
-        saliency_map(model, image, target=3, method=method, name=method)
+        saliency_map(model, image[..., :32, :32], target=3, method=method, name=method)
 
 
 def test_training(training_curve):
