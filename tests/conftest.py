@@ -35,15 +35,20 @@ def pytest_collection_finish():
     gc.set_threshold(10_000, 20, 20)
 
 
+def pytest_configure(config):
+    text = "unwatched: coverage does not watch this test: it takes long, and other tests run the same lines"
+    config.addinivalue_line("markers", text)
+
+
 _covered: set[str] = set()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
-    """Let coverage watch the first case of each test only: watching doubles the time, and the others add few lines."""
+    """Let coverage watch the first case of each test that may be watched: the others take time and add few lines."""
     test, _, _ = item.nodeid.partition("[")
     tracer = sys.gettrace()
-    if test in _covered:
+    if test in _covered or item.get_closest_marker("unwatched"):
         sys.settrace(None)
     _covered.add(test)
     try:

@@ -2,6 +2,7 @@
 
 import pytest
 
+pytestmark = pytest.mark.unwatched
 TEST = """
 import pathlib
 import torch

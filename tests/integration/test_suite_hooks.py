@@ -17,6 +17,10 @@ def test_cases(n):
 def test_cases_of_another_name():
     assert sys.gettrace()
 
+@pytest.mark.unwatched
+def test_of_great_length():
+    assert sys.gettrace() is None
+
 class TestNet:
     @pytest.mark.parametrize("n", range(2))
     def test_cases(self, n):
@@ -28,7 +32,7 @@ def tracer(frame, event, argument):
     return None
 
 
-def test_coverage_watches_the_first_case_of_each_test(pytester):
+def test_coverage_watches_the_first_case_of_each_test_that_is_not_marked(pytester):
     pytester.makeconftest(CONFTEST.read_text())
     pytester.makepyfile(test_net=TESTS)
     outer = sys.gettrace()
@@ -38,7 +42,7 @@ def test_coverage_watches_the_first_case_of_each_test(pytester):
         left = sys.gettrace()
     finally:
         sys.settrace(outer)
-    result.assert_outcomes(passed=6)
+    result.assert_outcomes(passed=7)
     assert left is tracer
 
 

@@ -161,6 +161,7 @@ FORGERIES = [
 ]
 
 
+@pytest.mark.unwatched
 @pytest.mark.parametrize("forgery", FORGERIES)
 def test_no_trace_takes_long(forgery):
     baseline, actual = forgery(20_000)
@@ -169,6 +170,7 @@ def test_no_trace_takes_long(forgery):
     assert time.process_time() - started < 5
 
 
+@pytest.mark.unwatched
 def test_objects_in_objects_take_little_room():
     config = {f"x{'.a' * at}": f"<A {at:08x}>" for at in range(500)}
     tracemalloc.start()
@@ -183,6 +185,7 @@ def rows(prefix: str, count: int, config: str) -> dict[str, dict[str, str]]:
     return {f"{prefix}{at}": {"class": "B", "config": config.format(at)} for at in range(count)}
 
 
+@pytest.mark.unwatched
 @pytest.mark.parametrize("config", ["{}", "0.{:06}1234567", "1 " * 100 + "{}"])
 def test_subtrees_that_differ_in_numbers_alone(config):
     started = time.process_time()

@@ -402,6 +402,7 @@ LINEAR = {
 }
 
 
+@pytest.mark.unwatched
 @pytest.mark.parametrize("what", LINEAR)
 def test_time_grows_no_faster_than_the_file(what):
     """What took seconds to hours: the sizes are those that a small model's check reads."""
