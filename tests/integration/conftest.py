@@ -248,7 +248,10 @@ class Project:
 
     def _without(self, arguments: tuple[str, ...]) -> list[str]:
         """Other plugins stay out, unless the run asks for them: their import takes each process more than a second."""
-        return [word for name in _PLUGINS if name not in arguments for word in ("-p", f"no:{name}")]
+        names = [name for name in _PLUGINS if name not in arguments]
+        if not any(word.startswith("--reruns") for word in arguments):
+            names.append("rerunfailures")  # each run of it leaves a socket and a thread in the process
+        return [word for name in names for word in ("-p", f"no:{name}")]
 
     def modelviz(self, *arguments: str) -> Result:
         """Run the command in the project's folder."""
