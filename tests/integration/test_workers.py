@@ -69,6 +69,7 @@ def stages(run, project, *options) -> dict:
     return seen
 
 
+@pytest.mark.usefixtures("closest_colours")
 @pytest.mark.parametrize("options", [("-n2", "--dist=loadgroup"), ("-p", "randomly")], ids=" ".join)
 def test_workers_and_order_make_no_difference(project, options, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as in this process; the number is part of a baseline

@@ -1,6 +1,10 @@
-"""The arguments of two calls correspond one to one: no baseline stands for two calls of the actual forward."""
+"""The arguments of two calls correspond one to one: no baseline stands for two calls of the actual forward.
+
+MODELVIZ_FORGERIES sets how many signatures are tried, as in `test_forgery`.
+"""
 
 import itertools
+import os
 import random
 
 import pytest
@@ -14,6 +18,7 @@ from pytest_modelviz.records.trace import Leaf
 from pytest_modelviz.views.feature_maps.capture import FeatureMapsView
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 
+REPETITIONS = int(os.environ.get("MODELVIZ_FORGERIES", "100"))
 CLAIMED_NAMES = ["x", "m", "b", "p", "q", "r", "t"]
 CLAIMED_PATHS = [*CLAIMED_NAMES, "t[0]", "t[1]", "a[0]", "a[1]", "p[0]", "args[0]", "x[0]", "q[0]", "q[1]"]
 
@@ -79,7 +84,7 @@ def agree(baseline, actual, *records):
 @pytest.mark.parametrize("is_open", [False, True])
 def test_no_baseline_stands_for_two_calls(view, is_open):
     chance, found = random.Random(0), 0
-    for _ in range(200):
+    for _ in range(REPETITIONS):
         parameters = Parameters(chance, ["x", "m", "b"], is_open=is_open)
         calls, actual = list(parameters.calls()), parameters.record(view)
         calls = chance.sample(calls, min(len(calls), 60))

@@ -17,7 +17,7 @@ from forging_by_hand import matches
 from pytest_modelviz.compare.tolerance import Tolerances
 from pytest_modelviz.views.base import measured
 
-FORGERIES = int(os.environ.get("MODELVIZ_FORGERIES", "250"))
+FORGERIES = int(os.environ.get("MODELVIZ_FORGERIES", "100"))
 
 
 @pytest.fixture(scope="module", params=SUBJECTS)

@@ -161,20 +161,22 @@ FORGERIES = [
 ]
 
 
+@pytest.mark.unwatched
 @pytest.mark.parametrize("forgery", FORGERIES)
 def test_no_trace_takes_long(forgery):
-    baseline, actual = forgery(40_000)
+    baseline, actual = forgery(20_000)
     started = time.process_time()
     compare_traces(baseline, actual, Tolerances())
-    assert time.process_time() - started < 10
+    assert time.process_time() - started < 5
 
 
+@pytest.mark.unwatched
 def test_objects_in_objects_take_little_room():
-    config = {f"x{'.a' * at}": f"<A {at:08x}>" for at in range(2000)}
+    config = {f"x{'.a' * at}": f"<A {at:08x}>" for at in range(500)}
     tracemalloc.start()
     try:
         lasting_modules({"a": config})
-        assert tracemalloc.get_traced_memory()[1] < 200 * MEGABYTE
+        assert tracemalloc.get_traced_memory()[1] < 12 * MEGABYTE
     finally:
         tracemalloc.stop()
 
@@ -183,12 +185,13 @@ def rows(prefix: str, count: int, config: str) -> dict[str, dict[str, str]]:
     return {f"{prefix}{at}": {"class": "B", "config": config.format(at)} for at in range(count)}
 
 
+@pytest.mark.unwatched
 @pytest.mark.parametrize("config", ["{}", "0.{:06}1234567", "1 " * 100 + "{}"])
 def test_subtrees_that_differ_in_numbers_alone(config):
     started = time.process_time()
-    assert renames(rows("gone", 10_000, f"a={config}"), rows("new", 3_000, f"a={config}, 1")) == []
-    renames(rows("gone", 10_000, f"a={config}"), rows("new", 3_000, f"a=-{config}"))
-    assert time.process_time() - started < 10
+    assert renames(rows("gone", 5_000, f"a={config}"), rows("new", 3_000, f"a={config}, 1")) == []
+    renames(rows("gone", 5_000, f"a={config}"), rows("new", 3_000, f"a=-{config}"))
+    assert time.process_time() - started < 5
 
 
 def test_modules_are_known_again_by_all_that_is_in_them():

@@ -25,7 +25,7 @@ from pytest_modelviz.views.model_summary import compare as of_summaries
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 from pytest_modelviz.views.saliency_map.capture import SaliencyMapView
 
-FORGERIES = int(os.environ.get("MODELVIZ_FORGERIES", "250"))
+FORGERIES = int(os.environ.get("MODELVIZ_FORGERIES", "100"))
 
 
 class Shared(torch.nn.Module):

@@ -206,22 +206,23 @@ def test_weights_of_a_file_that_is_mapped_stay_there(tmp_path, monkeypatch, how)
     from safetensors.torch import load_file, save_file
 
     def build():
-        linear = nn.Linear(5632, 5632)  # 121 MiB
-        return nn.Sequential(nn.Conv1d(352, 5632, 16), nn.Flatten(), linear).eval()  # as many again
+        linear = nn.Linear(4096, 4096)  # 64 MiB
+        return nn.Sequential(nn.Conv1d(256, 4096, 16), nn.Flatten(), linear).eval()  # as many again
 
-    torch.manual_seed(0)
-    path = tmp_path / "weights"
-    if how == "safetensors":
-        save_file(build().state_dict(), path)
-        weights = load_file(path)
-    else:
-        torch.save(build().state_dict(), path)
-        weights = torch.load(path, mmap=True, weights_only=True)
     with torch.device("meta"):
         model = build()
+    path = tmp_path / "weights"
+    saved = {name: torch.rand(weight.shape) - 0.5 for name, weight in model.state_dict().items()}
+    if how == "safetensors":
+        save_file(saved, path)
+        weights = load_file(path)
+    else:
+        torch.save(saved, path)
+        weights = torch.load(path, mmap=True, weights_only=True)
+    del saved
     model.load_state_dict(weights, assign=True)
     del weights
-    vector = torch.rand(1, 5632)
+    vector = torch.rand(1, 4096)
     views = [KernelMapsView(model), ModelSummaryView(model[2], input_data=vector), FeatureMapsView(model[2], vector)]
     for view in (KernelMapsView(SmallNet()), FeatureMapsView(SmallNet(), images())):  # what all captures need
         view.capture()

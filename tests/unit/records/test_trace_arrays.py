@@ -65,6 +65,10 @@ class TestTraceAsArrays:
         broken.calls[0].inputs = {"x": Leaf(tensor="nothing")}
         with pytest.raises(UnreadableBaselineError, match="names a tensor it does not hold: 'nothing'"):
             stored_trace(pack_trace(broken))
+        lost = trace()
+        lost.calls[1].layer = "lost"
+        with pytest.raises(UnreadableBaselineError, match="calls a layer it does not hold: 'lost'"):
+            stored_trace(pack_trace(lost))
 
 
 class TestVersions:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import random
 import re
 import zlib
@@ -43,7 +44,7 @@ from pytest_modelviz.text.strict_json import TooManyValuesError, parse_json
 from pytest_modelviz.views.model_summary.capture import ModelSummaryView
 from pytest_modelviz.views.training_curve.optimizer_records import OptimizerRecord
 
-FORGERIES = 150  # of each view
+FORGERIES = int(os.environ.get("MODELVIZ_FORGERIES", "75"))  # of each view
 FORGED_RESULTS = 40
 STRANGE = (
     *(None, True, -1, 0, 2**63, 2**70, 10**299, 1e308, -1e308, 5e-324, 1.5),

@@ -1,6 +1,10 @@
-"""Damaged files, thousands of them: each ends as a clean "unreadable" or as the capture that was recorded."""
+"""Damaged files, thousands of them: each ends as a clean "unreadable" or as the capture that was recorded.
+
+MODELVIZ_FORGERIES sets how many: thirty times as many are damaged, and ten times as many forged.
+"""
 
 import json
+import os
 import random
 import zlib
 
@@ -12,8 +16,9 @@ from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.storage.formats import content_digest, decode_json, encode_arrays, sha256
 from pytest_modelviz.storage.store import Store
 
-DAMAGED_FILES = 10_000  # over all views; so many that were changed with care, too, by somebody who mends the digests
-FORGED_FILES = 3_000
+FORGERIES = int(os.environ.get("MODELVIZ_FORGERIES", "100"))
+DAMAGED_FILES = 30 * FORGERIES  # over all views
+FORGED_FILES = 10 * FORGERIES  # changed with care, by somebody who mends the digests
 
 
 @pytest.fixture(scope="module", params=VIEWS)

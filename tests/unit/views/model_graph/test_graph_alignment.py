@@ -58,9 +58,9 @@ def test_ten_thousand_operators_are_aligned_at_once(kinds):
     before = [kinds[at % len(kinds)] for at in range(10_000)]
     after = [kind for at, kind in enumerate(before) if at % 100]
     after[3333:3333] = ["new"] * 3
-    started = time.perf_counter()
+    started = time.process_time()
     verdict = compare_graphs(graph_of(before), graph_of(after))
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
     assert not verdict.matched
 
 
@@ -85,9 +85,9 @@ def nested(depth: int, noise: str) -> list[str]:
 )
 def test_no_baseline_takes_minutes_to_be_aligned(before, after):
     """The work of all searches together is bounded, whatever the lists repeat."""
-    started = time.perf_counter()
+    started = time.process_time()
     blocks = align(before, after)
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
     assert [at for block in blocks for at in block.before] == list(range(len(before)))
     assert [at for block in blocks for at in block.after] == list(range(len(after)))
     assert all(before[i] == after[j] for b in blocks if b.equal for i, j in zip(b.before, b.after, strict=True))

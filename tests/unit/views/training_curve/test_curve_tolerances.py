@@ -305,7 +305,7 @@ def test_trainings_of_numbers_of_any_size_are_compared(size, rate):
 
 
 def test_the_time_to_compare_grows_with_the_steps_and_no_faster():
-    training = pulled(np.linspace(1.0, 0.5, 180_000).reshape(60_000, 3))
-    started = time.perf_counter()
+    training = pulled(np.linspace(1.0, 0.5, 60_000).reshape(20_000, 3))
+    started = time.process_time()
     assert first(training, training) is None
-    assert time.perf_counter() - started < 10  # not all steps anew at each step
+    assert time.process_time() - started < 5  # not all steps anew at each step
