@@ -36,7 +36,7 @@ def pytest_collection_finish():
 
 
 def pytest_configure(config):
-    text = "unwatched: coverage does not watch this test: it takes long, and other tests run the same lines"
+    text = "unwatched: coverage does not watch this test: it takes time, and other tests run the same lines"
     config.addinivalue_line("markers", text)
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from pytest_modelviz.storage.names import Location
 
+pytestmark = pytest.mark.unwatched
+
 FEATURES = "from net import *\ndef test_net(feature_maps):\n    feature_maps(load(), photo())\n"
 
 

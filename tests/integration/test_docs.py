@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from transformers import BertModel
 
+pytestmark = pytest.mark.unwatched
+
 _IMPORTED = BertModel  # pytester forgets what an inner run imported, and this cannot be imported twice
 
 ROOT = Path(__file__).resolve().parent.parent.parent

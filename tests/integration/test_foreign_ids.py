@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.unwatched
+
 
 @pytest.mark.parametrize("status", ["drift", "missing", "unreadable"])
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.store import Store
 
+pytestmark = pytest.mark.unwatched
+
 
 @pytest.fixture
 def drifted(project):

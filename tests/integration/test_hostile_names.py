@@ -9,6 +9,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+pytestmark = pytest.mark.unwatched
+
 COMMANDS = re.compile(r"^\s*::|##(\[|vso\[|teamcity\[)", re.IGNORECASE)
 # a model whose layers, classes, configuration and parameters are called so, one after another
 MODEL = r"""

@@ -8,6 +8,8 @@ import pytest
 
 from pytest_modelviz.storage.formats import decode_json
 
+pytestmark = pytest.mark.unwatched
+
 CHECK = "from net import *\ndef test_net(feature_maps):\n    feature_maps(load(), photo() * {scale})\n"
 
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.unwatched
+
 LATE = {
     "teardown_method": """
 class TestNet:

@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.unwatched
+
 NET = """
 import torch
 from torch import nn

@@ -22,7 +22,7 @@ from pytest_modelviz.records.capture import Capture
 from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.store import Store
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+pytestmark = [pytest.mark.unwatched, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")]
 
 KILLS_OF_A_STORE = 100
 KILLS_OF_A_RUN = 12

@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.unwatched
+
 CHOSEN = {
     "conftest": """
 def pytest_addoption(parser):

@@ -6,6 +6,8 @@ import pytest
 
 from pytest_modelviz.storage import formats
 
+pytestmark = pytest.mark.unwatched
+
 TEST = """
 import torch
 from torch import nn

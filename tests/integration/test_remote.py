@@ -23,6 +23,8 @@ from pytest_modelviz.storage.names import Location
 from pytest_modelviz.storage.remote import RemoteFolder
 from pytest_modelviz.storage.store import ChangedMeanwhileError, Store
 
+pytestmark = pytest.mark.unwatched
+
 IDS = {"nodeid": "tests/test_net.py::test_a", "name": "feature_maps"}
 WHERE = Location.of(**IDS)
 STEM = "tests/test_net/test_a/feature_maps"

@@ -7,6 +7,8 @@ import subprocess
 import fsspec
 import pytest
 
+pytestmark = pytest.mark.unwatched
+
 TESTS = """
 import pytest
 from net import *

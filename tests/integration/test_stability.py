@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.unwatched
+
 NOISY = """
 import itertools
 import random

@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+pytestmark = pytest.mark.unwatched
+
 TESTS = """
 import pytest
 from net import *
