@@ -45,10 +45,14 @@ _covered: set[str] = set()
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
-    """Let coverage watch the first case of each test that may be watched: the others take time and add few lines."""
+    """Let coverage watch the first case of each test that may be watched: the others take time and add few lines.
+
+    MODELVIZ_WATCH_ALL=1 has it watch all of them, for who wants to know which tests run a line (mutants.py).
+    """
     test, _, _ = item.nodeid.partition("[")
     tracer = sys.gettrace()
-    if test in _covered or item.get_closest_marker("unwatched"):
+    watches_all = bool(os.environ.get("MODELVIZ_WATCH_ALL"))
+    if not watches_all and (test in _covered or item.get_closest_marker("unwatched")):
         sys.settrace(None)
     _covered.add(test)
     try:

@@ -130,7 +130,7 @@ def measure(folder: Path, data: Path) -> None:
     config.write_text(MEASURES)
     clone = folder / "measured"
     subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
-    environment = {**_environment(clone), "COVERAGE_FILE": str(data.absolute())}
+    environment = {**_environment(clone), "COVERAGE_FILE": str(data.absolute()), "MODELVIZ_WATCH_ALL": "1"}
     coverage = [sys.executable, "-m", "coverage"]
     tests = ["-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", "-p", "no:randomly", "tests"]
     subprocess.run([*coverage, "run", f"--rcfile={config}", *tests], check=True, cwd=clone, env=environment)

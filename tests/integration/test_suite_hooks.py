@@ -32,7 +32,9 @@ def tracer(frame, event, argument):
     return None
 
 
-def test_coverage_watches_the_first_case_of_each_test_that_is_not_marked(pytester):
+@pytest.mark.parametrize("watches_all", ["", "1"])
+def test_coverage_watches_the_first_case_of_each_test_that_is_not_marked(pytester, monkeypatch, watches_all):
+    monkeypatch.setenv("MODELVIZ_WATCH_ALL", watches_all)
     pytester.makeconftest(CONFTEST.read_text())
     pytester.makepyfile(test_net=TESTS)
     outer = sys.gettrace()
@@ -42,7 +44,8 @@ def test_coverage_watches_the_first_case_of_each_test_that_is_not_marked(pyteste
         left = sys.gettrace()
     finally:
         sys.settrace(outer)
-    result.assert_outcomes(passed=7)
+    failed = 4 if watches_all else 0  # of seven, those that are not to be watched
+    result.assert_outcomes(passed=7 - failed, failed=failed)
     assert left is tracer
 
 
