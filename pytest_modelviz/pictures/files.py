@@ -24,14 +24,10 @@ def quick_png_bytes(image: Image) -> bytes:
 
 
 def quick_pngs(image: Image, *parts: Image) -> list[bytes]:
-    """The same of an image and of parts of it, which have the colours of the whole.
-
-    To choose these takes longest, and they are chosen from every second pixel of every second row. Colours that few
-    pixels have are in a colour bar or a legend as well.
-    """
-    palette = _rgb(image[::2, ::2]).quantize(256, method=_Method.FASTOCTREE)
-    painted = (_rgb(each).quantize(palette=palette, dither=Pillow.Dither.NONE) for each in (image, *parts))
-    return [_encoded(each, compress_level=3) for each in painted]
+    """The same of an image and of parts of it, which have the colours of the whole: choosing these takes longest."""
+    whole = _rgb(image).quantize(256, method=_Method.FASTOCTREE)
+    others = (_rgb(part).quantize(palette=whole, dither=Pillow.Dither.NONE) for part in parts)
+    return [_encoded(each, compress_level=3) for each in (whole, *others)]
 
 
 def _rgb(image: Image) -> Pillow.Image:

@@ -94,7 +94,7 @@ def _require_totals(baseline: JsonObject, actual: JsonObject, keys: Sequence[str
     for key in keys:
         if key in stored and key in own and stored[key] != own[key]:
             raise UnreadableBaselineError(
-                f"its totals are not those of its layers, whose {key} are {own[key]}: it was edited. Restore it from "
+                f"its totals contradict its layers ({key} should be {own[key]}): it was edited. Restore it from "
                 f"version control, or record it anew"
             )
 
